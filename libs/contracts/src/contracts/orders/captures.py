@@ -18,13 +18,14 @@ class CaptureLine(Frozen):
     """Pieces of the line; null: what is left of it. The shipping charge has no pieces."""
 
 
-def _each_once(lines: tuple[CaptureLine, ...]) -> tuple[CaptureLine, ...]:
+def each_once(lines: tuple[CaptureLine, ...]) -> tuple[CaptureLine, ...]:
+    """Raises ValueError if a line is listed twice."""
     if len({line.line_id for line in lines}) != len(lines):
         raise ValueError("lines: each line_id may be listed once")
     return lines
 
 
-CaptureLines = Annotated[tuple[CaptureLine, ...], Field(max_length=CHARGED_LINES_MAX), AfterValidator(_each_once)]
+CaptureLines = Annotated[tuple[CaptureLine, ...], Field(max_length=CHARGED_LINES_MAX), AfterValidator(each_once)]
 """Empty: all that is left."""
 
 

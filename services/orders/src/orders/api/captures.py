@@ -4,19 +4,26 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Request, Response
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from chassis.declare.app import App, Principal
 from chassis.http.commands import CHANGE
-from contracts.orders import ApproveAndCapture, CaptureLines, CaptureOrder
+from contracts.limits import CHARGED_LINES_MAX
+from contracts.orders import ApproveAndCapture, CaptureLine, CaptureOrder
+from contracts.orders.captures import each_once
 from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
 from orders.domain.decisions.actions import ACTIONS
 from orders.responses.order import OrderShown
 
 
-class CaptureBody(BaseModel):
-    lines: CaptureLines = ()
+class CapturedLine(CaptureLine, extra="forbid"):
+    """A line of a request: a field that is misspelt is refused, and not all of the line captured."""
+
+
+class CaptureBody(BaseModel, extra="forbid"):
+    lines: Annotated[tuple[CapturedLine, ...], Field(max_length=CHARGED_LINES_MAX), AfterValidator(each_once)] = ()
+    """Empty: all that is left."""
 
 
 def add_routes(router: APIRouter, app: App) -> None:

@@ -38,12 +38,12 @@ class NewEdit(EditChanges):
     reason: Text = ""
 
 
-class ConfirmBody(BaseModel):
+class ConfirmBody(BaseModel, extra="forbid"):
     preview: Code | None = None
     """The `preview` of the edit that was shown: 409 `edit_stale` if it would show another one now. Null: any preview is confirmed."""
 
 
-class DiscardBody(BaseModel):
+class DiscardBody(BaseModel, extra="forbid"):
     reason: Text = ""
 
 

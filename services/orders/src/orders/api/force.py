@@ -17,7 +17,7 @@ from orders.domain.decisions.actions import ACTIONS
 from orders.responses.order import OrderShown
 
 
-class ForceBody(BaseModel):
+class ForceBody(BaseModel, extra="forbid"):
     operation_id: UUID
     """An operation that the timeline shows: a command to payments without an answer, or with a refusal."""
     outcome: Outcome

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from chassis import journal
 from chassis.declare.app import App, Outcome, Principal
@@ -16,7 +16,8 @@ from chassis.http.problems import Problem, answers, respond
 from contracts.base import Flag, Text
 from contracts.deciding import Refusal
 from contracts.invoicing import InvoiceLineWanted, Issue
-from contracts.orders import GiveUpRefund, Refund, RefundWanted, RetryRefund
+from contracts.limits import ORDER_LINES_MAX
+from contracts.orders import GiveUpRefund, Refund, RefundLine, RefundWanted, RetryRefund
 from orders.api.closed import LEFT, closed_run, closed_runs, filled
 from orders.api.loading import load
 from orders.api.problems import PROBLEMS
@@ -30,12 +31,18 @@ from orders.domain.state.run import Run
 from orders.responses.refunds import RefundList, RefundOrPreview, RefundShown
 
 
-class RefundBody(RefundWanted):
+class RefundedLine(RefundLine, extra="forbid"):
+    """A line of a request: a field that is misspelt is refused, not ignored."""
+
+
+class RefundBody(RefundWanted, extra="forbid"):
+    lines: Annotated[tuple[RefundedLine, ...], Field(max_length=ORDER_LINES_MAX)] = ()
+    """Each line once."""
     dry_run: Flag = False
     """Only the preview: nothing goes back."""
 
 
-class GiveUpBody(BaseModel):
+class GiveUpBody(BaseModel, extra="forbid"):
     reason: Text = ""
 
 

@@ -34,16 +34,16 @@ class NewOrder(OrderContent):
         return self
 
 
-class CancelBody(BaseModel):
+class CancelBody(BaseModel, extra="forbid"):
     cause: RequestedCause = "customer"
     reason: Text = ""
 
 
-class GiveUpBody(BaseModel):
+class GiveUpBody(BaseModel, extra="forbid"):
     reason: Text = ""
 
 
-class ResolveBody(BaseModel):
+class ResolveBody(BaseModel, extra="forbid"):
     resolution: Resolution
     reason: Text = ""
 
