@@ -103,7 +103,7 @@ def check_order(order: Order) -> None:
     for earlier, later in combinations(began, 2):
         assert PROCESSES.precedence[earlier.kind, later.kind] != "excludes", f"{later.id} runs beside {earlier.id}"
     if order.completed_at is not None:
-        assert order.status == "approved" and all(run.kind in ("refund", "rebill") for run in order.open_runs)
+        assert order.status == "approved" and all(run.kind in ("refund", "rebill", "repay") for run in order.open_runs)
     assert len({one.exception_id for one in order.exceptions.values()}) == len(order.exceptions)
 
 

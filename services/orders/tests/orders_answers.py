@@ -71,9 +71,9 @@ class Answers(Engine):
             **self._paid(asked), refund_id=asked.operation_id, capture_id=capture, lines=lines, amount_minor=amount
         )
 
-    def failed(self, model: type[Command], code: Any = "gateway_refused") -> Self:
+    def failed(self, model: type[Command], code: Any = "gateway_refused", later: bool = False) -> Self:
         body = self._paid(self.last(model))
-        return self.when(payments.Failed(**body, command=model.TYPE.partition(".")[2], code=code))
+        return self.when(payments.Failed(**body, command=model.TYPE.partition(".")[2], code=code, later=later))
 
     def contradicted(self, target: UUID, recorded: Any = "succeeded", reported: Any = "failed") -> Self:
         """The gateway reports another outcome than a person stated."""

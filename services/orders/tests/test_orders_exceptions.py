@@ -9,8 +9,8 @@ import pytest
 from orders_differences import NEW_ADDRESS, REFUND, TOO_MUCH, TWO, asked, changes, codes, quantity, the_authorization
 from orders_play import NOW, ORDER, STORE, Play, content, line, market, uid
 from test_orders_rebill import captured_late, declined, invoiced, reverses
+from test_orders_repay import void_refused
 
-from contracts import payments
 from contracts.fulfillment import Reduce, Reserve, Start
 from contracts.orders import (
     DetailsChanged,
@@ -259,32 +259,6 @@ RAISED: dict[str, Story] = {
     "line_undescribed": lambda play: reverses(invoiced(play), 10_00, origin="9"),
     "invoice_failed": lambda play: play.in_the_warehouse().captured().rejected(),
 }  # fmt: skip
-
-
-def void_refused(play: Play) -> Play:
-    """A buyer has paid a second authorization too late; payments could not void it."""
-    play.in_the_warehouse(gateway="test")
-    late = play.last(payments.Authorize).model_copy(update={"operation_id": uid("late")})
-    return void_fails(play.authorized(late), "void")
-
-
-def void_fails(play: Play, op: str) -> Play:
-    body = play._paid(play.last(payments.Authorize).model_copy(update={"operation_id": uid(op)}))
-    refusal = payments.Failed(**body, command="void", code="gateway_refused", refers_to=uid("late"))
-    return play.when(refusal)
-
-
-def test_money_that_a_gateway_does_not_release_has_an_owner_until_it_is_released(play: Play) -> None:
-    void_refused(play).then(ExceptionRaised)
-    assert "1000 minor units are held" in play.order.exceptions["void_refused"].detail
-    play.resolves("void_refused", "accept")
-    again = play.last(payments.Void)
-    assert again.authorization_id == uid("late") and not again.lines
-    assert "not done yet" in play.order.exceptions["void_refused"].detail
-    play.when(payments.Failed(**play._paid(again), command="void", code="gateway_refused", refers_to=uid("late")))
-    assert "gateway_refused" in play.order.exceptions["void_refused"].detail
-    play.voided(10_00)
-    assert not play.order.exceptions
 
 
 @pytest.mark.parametrize("code", exceptions.KINDS)

@@ -187,7 +187,10 @@ def test_an_accepted_capture_that_failed_is_refused_whatever_its_policy() -> Non
     failed = transaction(STARTED, ENDED | {"success": False, "error": AGAIN})
     assert answers.recorded(failed, call()) is None
     outcome = answers.recorded(failed, call(ask_only=True))
-    assert outcome is not None and (outcome.state, outcome.code) == ("refused", "offline")
+    assert outcome is not None and (outcome.state, outcome.code, outcome.later) == ("refused", "offline", True)
+    final = transaction(STARTED, ENDED | {"success": False, "error": FINAL})
+    outcome = answers.recorded(final, call(ask_only=True))
+    assert outcome is not None and (outcome.code, outcome.later) == ("no_funds", False)
 
 
 def test_a_capture_that_was_made_twice_has_moved_twice_its_amount() -> None:

@@ -220,6 +220,31 @@ def test_money_elsewhere_is_not_taken_over(play: Play, command: Authorize) -> No
     assert prepayment(play) == ("held", 50_00)
 
 
+def test_a_session_whose_order_was_authorized_elsewhere_is_cancelled_while_its_buyer_is_still_paying(
+    paying: Play,
+) -> None:
+    call = asked(paying.when(authorize("a1", 50_00, "stripe"), id="m3"))
+    assert wake_at(paying.ledger) == NOW + timedelta(seconds=600), (
+        "a declined one changes nothing: the order may ask again"
+    )
+    paying.when(report(call, "succeeded", "pi_9"), id="m4")
+    assert (due := wake_at(paying.ledger)) is not None and due < NOW
+    effects = paying.wakes(1)
+    assert kinds(effects) == ["SessionClosed", "Withdrawn", "Task"] and asked(effects).abandon
+    assert paying.ledger.sessions[uid("s1")].state == "cancelled"
+    effects = paying.when(report(asked(effects), "succeeded", "pi_1"), id="m5")
+    assert kinds(effects) == ["PrepaymentReceived", "Task"], "the buyer was faster than the cancel"
+    paying.when(report(asked(effects), "succeeded", "pi_1"), id="m6")
+    assert balances(paying) == {"authorized": 50_00, "customer": -50_00}
+
+
+def test_a_session_that_another_authorization_waits_for_goes_on(paying: Play) -> None:
+    paying.when(authorize("a1", 50_00, "test"), id="m3")
+    call = asked(paying.when(authorize("a2", 10_00, "stripe"), id="m4"))
+    paying.when(report(call, "succeeded", "pi_9"), id="m5")
+    assert wake_at(paying.ledger) == NOW + timedelta(seconds=600)
+
+
 # ---------------------------------------------------------------------------- ordered while the buyer is on the page
 
 

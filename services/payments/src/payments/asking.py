@@ -24,7 +24,9 @@ AT_ONCE: Final = 100
 WAIT_DAYS: Final = 60
 """How long an event waits for its payment. It stays listed; an open dispute sends further ones."""
 PAUSE_SECONDS_MAX: Final = 3600
-"""Longest time between two queries for the payment of an event; the pause is the time that it has waited, from `IDLE_SECONDS` on."""
+PAUSE_PARTS: Final = 10
+"""The pause between two queries for the payment of an event is a tenth of the time that it has waited, between `IDLE_SECONDS` and
+`PAUSE_SECONDS_MAX`: the payment is found by a tenth later than it comes, and a stray event costs 1,500 queries in all."""
 
 _ORDER: Final = ORDER.format(
     operation_id="e.operation_id", store_id="e.store_id", payment="e.payment", gateway="e.gateway"
@@ -40,7 +42,9 @@ where gateway = $1 and account = $2 and event_id = $3"""
 LATER: Final = f"""
 update gateway_events
 set ask_at = case when received_at > now() - make_interval(days => {WAIT_DAYS})
-  then now() + least(greatest(now() - received_at, make_interval(secs => {IDLE_SECONDS})), make_interval(secs => {PAUSE_SECONDS_MAX})) end
+  then now() + least(
+    greatest((now() - received_at) / {PAUSE_PARTS}, make_interval(secs => {IDLE_SECONDS})), make_interval(secs => {PAUSE_SECONDS_MAX})
+  ) end
 where gateway = $1 and account = $2 and event_id = $3 and ask_at is not null"""
 
 

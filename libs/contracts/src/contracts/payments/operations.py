@@ -236,6 +236,8 @@ class Failed(OrderKeyed, Event, type="payments.failed"):
     """The authorization (capture, void) or capture (refund) that the command named."""
     code: Annotated[FailureCode, Open()]
     reason: Text = ""
+    later: Flag = False
+    """The gateway may do it later: who has asked may ask anew."""
     amount_minor: MinorUnsigned = 0
     allowed_minor: MinorUnsigned | None = None
     """With `authorization_exceeded` and `capture_exceeded`: the amount that is left."""

@@ -125,11 +125,11 @@ def _answer(
         return facts.declined(ledger, call.operation_id, operation, context, code, outcome.reason)
     if outcome.state == "not_set_up":
         missing: FailureCode = "credentials_missing" if outcome.code == "credentials_missing" else "gateway_unknown"
-        return facts.failed(ledger, call.operation_id, operation, context, missing, outcome.reason)
+        return facts.failed(ledger, call.operation_id, operation, context, missing, outcome.reason, later=True)
     if outcome.code == EXPIRED and operation.kind == "capture":
         return facts.failed(ledger, call.operation_id, operation, context, EXPIRED, outcome.reason)
     reason = ": ".join(filter(None, (outcome.code, outcome.reason)))[:500]
-    return facts.failed(ledger, call.operation_id, operation, context, "gateway_refused", reason)
+    return facts.failed(ledger, call.operation_id, operation, context, "gateway_refused", reason, later=outcome.later)
 
 
 def _says_the_same(operation: Operation, outcome: GatewayOutcome) -> bool:

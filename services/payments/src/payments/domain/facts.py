@@ -153,6 +153,7 @@ def failed(
     reason: str = "",
     allowed_minor: int | None = None,
     recorded: bool = False,
+    later: bool = False,
 ) -> Failed:
     return Failed(
         order_id=context.key,
@@ -164,6 +165,7 @@ def failed(
         refers_to=operation.refers_to,
         code=code,
         reason=reason,
+        later=later,
         amount_minor=min(operation.total_minor, MINOR_MAX),
         allowed_minor=allowed_minor,
         recorded=recorded,

@@ -91,6 +91,8 @@ class GatewayOutcome(Frozen):
     """How long a pending authorization may wait for its buyer; null: for as long as its gateway has it."""
     code: Text = ""
     reason: Text = ""
+    later: bool = False
+    """It was refused, and the same may succeed later, as another operation."""
 
 
 class RefundsCall(Frozen):

@@ -113,20 +113,20 @@ def _asked_for_rest(ledger: Ledger, waiting_id: UUID, part: Authorized) -> dict[
 
 def not_needed(ledger: Ledger, event: Authorized) -> Ledger:
     """After the order was authorized elsewhere, or gift cards have paid all of it: what was paid in a session does not wait for it
-    any longer. A payment that is only recorded may be one of several."""
+    any longer, and the time of a session in which the buyer is still paying is over. A payment that is only recorded may be one of
+    several."""
     if event.session_id is not None or event.payment is not None or event.gateway in INFORMED:
         return ledger
     needs_nothing = event.amount_minor == by_cards(event.gift_cards)
     for session_id, session in ledger.sessions.items():
         paid = session.prepayment
-        if (
-            paid is None
-            or paid.state != "held"
-            or not (needs_nothing or session.is_elsewhere(event.gateway, event.account))
-        ):
+        if session.gateway is None or not (needs_nothing or session.is_elsewhere(event.gateway, event.account)):
             continue
-        due = session.model_copy(update={"prepayment": paid.model_copy(update={"waits_until": AT_ONCE})})
-        ledger = _changed(ledger, session_id, due, {})
+        if session.state == "open" and session.authorization_id is None:
+            ledger = _changed(ledger, session_id, session.model_copy(update={"needless": True}), {})
+        elif paid is not None and paid.state == "held":
+            due = session.model_copy(update={"prepayment": paid.model_copy(update={"waits_until": AT_ONCE})})
+            ledger = _changed(ledger, session_id, due, {})
     return ledger
 
 

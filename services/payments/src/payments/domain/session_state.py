@@ -47,6 +47,8 @@ class Session(Document):
     """It asks this gateway itself, in the operation `prepay` of its id. Null: it is that of an authorization."""
     account: AccountName | None = None
     order_within_seconds: int | None = None
+    needless: bool = False
+    """Its order was authorized otherwise while the buyer was paying: its time is over."""
     prepayment: Prepayment | None = None
 
     @property

@@ -35,6 +35,7 @@ from payments.domain.gateway import GatewayCall, GatewayOutcome, abandoning, fol
 from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import Abandoned, Asked
 from payments.domain.operation import Operation, capture_id_of
+from payments.domain.prepayment_folds import AT_ONCE
 
 NOT_PAID: Final = "the buyer has not paid in time, or has cancelled"
 
@@ -100,7 +101,8 @@ def cancel_session(ledger: Ledger, command: CancelSession, context: Context) -> 
 def expired(ledger: Ledger, context: Context) -> Folded:
     """Closes sessions and abandons authorizations whose time is over."""
     over = [name for at, name in due(ledger) if at <= context.now]
-    closed = _close(ledger, [(name, "expired") for name in over if name in ledger.sessions], context)
+    sessions = [(name, ledger.sessions[name]) for name in over if name in ledger.sessions]
+    closed = _close(ledger, [(name, "cancelled" if one.needless else "expired") for name, one in sessions], context)
     return _abandon(closed, [name for name in over if name in ledger.operations], context)
 
 
@@ -108,7 +110,7 @@ def due(ledger: Ledger) -> Iterable[tuple[datetime, UUID]]:
     """When the time of which session or authorization is over. An authorization with a session has the session's."""
     for session_id, session in ledger.sessions.items():
         if session.state == "open":
-            yield session.expires_at, session_id
+            yield AT_ONCE if session.needless else session.expires_at, session_id
     for operation_id, one in ledger.operations.items():
         if one.state == "pending" and one.expires_at and not one.abandoned and not ledger.session_of(operation_id):
             yield one.expires_at, operation_id

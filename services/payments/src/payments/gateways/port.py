@@ -109,6 +109,7 @@ def outcome(
     held_until: datetime | None = None,
     code: str = "",
     reason: str = "",
+    later: bool = False,
 ) -> GatewayOutcome:
     """What a gateway reports, its texts cut to what the database and its readers can store."""
     return GatewayOutcome(
@@ -119,6 +120,7 @@ def outcome(
         held_until=held_until,
         code=_text(code),
         reason=_text(reason),
+        later=later,
     )
 
 

@@ -21,8 +21,6 @@ class AuthorizationFact(Document):
     """Nothing is left of it: all is captured or voided. Its amounts are recorded no longer."""
     released: Annotated[Mapping[str, int], UNLESS_EMPTY] = {}
     """line id -> minor units, by the voids that released a part of it."""
-    void_refused: Annotated[bool, UNLESS_EMPTY] = False
-    """Its gateway has refused a void that no process waits for."""
     held_until: Annotated[Timestamp | None, UNLESS_EMPTY] = None
     """When its issuer releases what is left of it, once payments has announced that; null: not announced."""
     held_by: Annotated[str, UNLESS_EMPTY] = ""

@@ -9,7 +9,7 @@ from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
 from orders.domain.content.facts import AuthorizationFact, CaptureFact, ShipmentFact
-from orders.domain.decisions import expiring, releasing
+from orders.domain.decisions import expiring
 from orders.domain.engine.story import Story
 from orders.domain.processes import (
     changes,
@@ -19,7 +19,7 @@ from orders.domain.processes import (
     rebill,
     refund,
     refund_elsewhere,
-    settle,
+    repay,
     settling,
     undo,
 )
@@ -45,6 +45,7 @@ def _closed(story: Story, event: Event) -> Decision:
     undo.proceed(story)
     refund.proceed(story)
     rebill.proceed(story)
+    repay.proceed(story)
     edit.proceed(story)
     changes.proceed(story)
     return _counted(story, event)
@@ -102,10 +103,10 @@ def payment_refused(order: Order, event: payments.Declined | payments.Failed, co
     _money(story, event)
     rebill.refused_to_pay(story, event)
     if isinstance(event, payments.Failed) and event.command == "refund":
-        settle.find_late(story)
+        repay.find_late(story)
         refund_elsewhere.take_over_difference(story, event)
     if isinstance(event, payments.Failed) and event.command == "void":
-        releasing.refused(story, event)
+        repay.void_refused(story, event)
     return _close(story, event, event.code if isinstance(event, payments.Failed) else place.decline_code(story, event))
 
 
@@ -122,7 +123,6 @@ def captured(order: Order, event: payments.Captured, context: Context) -> Decisi
         authorizations = {**authorizations, authorization: drawn.with_captured(event.lines)}
     _money(story, event, captures={**captures, name: fact}, authorizations=authorizations)
     expiring.drawn(story, event.currency)
-    releasing.drawn(story)
     return _settle(story, event)
 
 
@@ -133,10 +133,12 @@ def _settle(story: Story, event: payments.Authorized | payments.Captured) -> Dec
     if fact is not None and (pays := rebill.take_over(story, fact)) is not None:
         if story.order.status != "cancelled":
             rebill.bill(story, pays)
+        else:
+            repay.find_late(story)
     elif story.order.status in ("placed", "approved", "editing") and not undo.is_running(story):
         settling.begin_captured(story)
     elif fact is not None:
-        settle.find_late(story)
+        repay.find_late(story)
     return _closed(story, event)
 
 
@@ -149,7 +151,6 @@ def voided(order: Order, event: payments.Voided, context: Context) -> Decision:
         known = {**known, str(event.authorization_id): fact.with_voided(event.lines)}
     _money(story, event, authorizations=known)
     expiring.drawn(story, event.currency)
-    releasing.drawn(story)
     return _close(story, event)
 
 
@@ -162,8 +163,6 @@ def refunded(order: Order, event: payments.Refunded, context: Context) -> Decisi
     if is_news:
         captures = {**captures, **{name: one.refunded(event.lines) for name, one in facts.items()}}
     _money(story, event, captures=captures)
-    if not settle.unrefunded(story):
-        story.resolve_exception(settle.LATE)
     if is_news and str(event.operation_id) not in story.asks:
         refund_elsewhere.follow(story, event)
     return _close(story, event)

@@ -16,9 +16,8 @@ from contracts.orders import Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
 from orders.domain.content import methods, snapshots
 from orders.domain.content.snapshots import CARRIED
-from orders.domain.decisions import releasing
 from orders.domain.engine.story import Story
-from orders.domain.processes import changes, differences, place, rebill, settle, undo, upstream
+from orders.domain.processes import changes, differences, place, rebill, repay, undo, upstream
 from orders.domain.state.order import Order, retryable
 from orders.domain.state.run import Run
 
@@ -236,13 +235,16 @@ def try_again(story: Story, message: Resolve) -> Refusal | None:
     return None
 
 
-def refund_captured(story: Story, message: Resolve) -> Refusal | None:
-    settle.refund_late(story, message.operation_id)
-    return None
+def give_back_again(code: str) -> Apply:
+    def apply(story: Story, message: Resolve) -> Refusal | None:
+        repay.again(story, code, message.operation_id)
+        return None
+
+    return apply
 
 
-def void_again(story: Story, message: Resolve) -> Refusal | None:
-    releasing.again(story, message.operation_id)
+def leave_held(story: Story, message: Resolve) -> Refusal | None:
+    repay.leave(story, repay.HELD)
     return None
 
 
@@ -300,9 +302,9 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("books_differ",             "a reconciliation finds that the order's ledger and its gateway differ ([reconciliation.md](reconciliation.md#differences); `GET /v1/differences?order_id=` of payments)", None, Choice("seen: it stays open at payments", nothing), "the last difference that is applied or dismissed at payments, or gone; one that opens is raised anew"),
     Kind("outcome_contradicted",     "a gateway reports another outcome than the one that a person stated", Choice("the gateway is right: recorded. No amount moves: `force` states that a refused operation succeeded, a recorded refund takes money out of the books", nothing), Choice("the stated outcome stays", nothing), "nothing else; a further one is added to it"),
     # money that no process moves
-    Kind("captured_after_cancel",    "money was captured, or recorded as captured, after the order had been cancelled", Choice("asks for a refund of all of it; the exception is open, as another one, until it is done", refund_captured), None, "a refund that is recorded"),
+    Kind(repay.LATE,                 "money was captured after the order had been cancelled: it is refunded by itself. Raised if the gateway refuses the refund, or if the money moves elsewhere (`recorded`)", Choice("asks for the refund again, like `retry`; the exception is open, as another one, until it is done", give_back_again(repay.LATE)), None, "the refund: where the gateway may make it later it is asked again by itself, after pauses that grow from a minute to a day; a refund that is recorded"),
     Kind("difference_unpaid",        "what the lines that replace reversed ones cost more is declined, or not captured", Choice("asks the gateway for it again", charge_again), Choice("it stays unpaid: reverse the lines, or record what is paid elsewhere", nothing), "a capture of the lines, a cancel"),
-    Kind("void_refused",             "a gateway refuses to release money that was authorized too late, or once too often: it is held for nothing", Choice("asks for the void again; the exception is open, as another one, until it is done", void_again), Choice("left to the issuer, who releases it when it expires", nothing), "a void or a capture of it, a cancel"),
+    Kind(repay.HELD,                 "a gateway refuses twice to release money that was authorized too late, or once too often: it is held for nothing", Choice("asks for the void again, like `retry`; the exception is open, as another one, until it is done", give_back_again(repay.HELD)), Choice("left to the issuer, who releases it when it expires", leave_held), "the void: asked again by itself, as that refund is; a capture of it, a cancel"),
     Kind("line_undescribed",         "a line that replaces a reversed one has no title or no rate, nor has the line that it replaces: no invoice has it", None, Choice("it stays on no invoice of ours", nothing), "a reversal that replaces the line by one with title and rate, a refund of it, a cancel"),
     # a process that waits
     Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again, _unless_asked),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes, another seller of the market at once; a cancel"),

@@ -25,7 +25,6 @@ from orders.domain.state.order import is_invoiced
 from orders.domain.state.run import Run
 
 EXPIRED: Final = "authorization_expired"
-LATE: Final = "captured_after_cancel"
 SELLER_AGAIN_SECONDS_MIN, SELLER_AGAIN_SECONDS_MAX = 30, 900
 
 
@@ -170,9 +169,12 @@ def was_invoiced(story: Story, run: Run, event: invoicing.Issued | Past | None) 
 
 
 def refund(story: Story, run: Run, operation: UUID) -> payments.Refund:
+    return refund_of(story, unrefunded_captures(story)[0], operation)
+
+
+def refund_of(story: Story, capture: CaptureFact, operation: UUID) -> payments.Refund:
     """What is left of one capture."""
     assert story.order.content is not None
-    capture = _unrefunded(story)[0]
     return payments.Refund(
         **story.addressed(operation),
         capture_id=capture.source_id,
@@ -181,35 +183,12 @@ def refund(story: Story, run: Run, operation: UUID) -> payments.Refund:
     )
 
 
-def find_late(story: Story) -> None:
-    """Money of an order that is cancelled, and that no undo gives back any more: a person decides."""
-    if undo.has_ended(story) and (minor := unrefunded(story)):
-        story.resolve_exception(LATE)
-        story.raise_exception(LATE, f"{minor} minor units were captured after the cancel, or could not be refunded")
-
-
-def refund_late(story: Story, answers: UUID) -> None:
-    """Refunds all of that. Every process of the order has ended, so that none waits for the answer: the exception does, open again
-    until the money is back. A further `accept` asks anew; payments refuses what is on its way already."""
-    assert story.order.content is not None
-    story.raise_exception(LATE, f"the refund of {unrefunded(story)} minor units is asked for, and is not done yet")
-    for capture in _unrefunded(story):
-        story.send(
-            payments.Refund(
-                **story.addressed(story.context.new_id(f"refund {capture.capture_id} {answers}")),
-                capture_id=capture.source_id,
-                currency=story.order.content.currency,
-                lines=tuple(line.to_refund for line in capture.lines if line.to_refund.amount_minor),
-            )
-        )
-
-
-def _unrefunded(story: Story) -> list[CaptureFact]:
+def unrefunded_captures(story: Story) -> list[CaptureFact]:
     return [capture for capture in story.facts.captures.values() if capture.unrefunded_minor]
 
 
 def unrefunded(story: Story) -> int:
-    return sum(capture.unrefunded_minor for capture in _unrefunded(story))
+    return sum(capture.unrefunded_minor for capture in unrefunded_captures(story))
 
 
 def credit(story: Story, run: Run, operation: UUID) -> invoicing.Credit:

@@ -225,7 +225,8 @@ def is_invoiced(order: Order) -> bool:
 def retryable(order: Order) -> list[Run]:
     """The processes that a person may retry; while a cancel is open, only the cancel."""
     undo = order.undo
-    return [run for run in order.open_runs if run.waits in ("person", "stock") and (undo is None or run is undo)]
+    is_open = undo is not None and not undo.end
+    return [run for run in order.open_runs if run.waits in ("person", "stock") and (not is_open or run is undo)]
 
 
 def unanswered(order: Order) -> list[Run]:

@@ -239,7 +239,7 @@ def _failed(ends: Sequence[Event], call: GatewayCall) -> GatewayOutcome | None:
     error = failed[-1].error or Error()
     if error.may_be_retried and not call.ask_only:
         return None
-    return outcome("refused", code=error.name, reason=error.message)
+    return outcome("refused", code=error.name, reason=error.message, later=error.may_be_retried)
 
 
 def retry_after(transaction: Transaction, call: GatewayCall) -> float | None:

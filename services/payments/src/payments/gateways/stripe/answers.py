@@ -24,6 +24,10 @@ FINAL: Final[frozenset[str]] = frozenset({
 wrong configuration and is not a no."""
 
 
+PASSING: Final[frozenset[str]] = frozenset({"insufficient_funds"})
+"""Reasons of a failed refund after which another one may succeed (docs.stripe.com/refunds#failed-refunds)."""
+
+
 class Card(Frozen):
     multicapture: dict[str, Any] | None = None
     capture_before: int | None = None
@@ -251,8 +255,9 @@ def refunded(refund: Refund, call: GatewayCall) -> GatewayOutcome:
         case "succeeded":
             return outcome("succeeded", reference=refund.id, amount_minor=from_stripe(refund.amount, call.currency))
         case "failed" | "canceled":
+            reason = refund.failure_reason or ""
             return outcome(
-                "refused", reference=refund.id, code=f"refund_{refund.status}", reason=refund.failure_reason or ""
+                "refused", reference=refund.id, code=f"refund_{refund.status}", reason=reason, later=reason in PASSING
             )
         case _:
             return outcome("pending", reference=refund.id)
