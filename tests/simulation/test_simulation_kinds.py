@@ -31,6 +31,7 @@ from orders.domain.processes.kinds import PROCESSES
 from orders.domain.processes.place import GIVE_BACK, PLACE, placed
 from orders.domain.processes.rebill import REBILL
 from orders.domain.processes.refund import REFUND
+from orders.domain.processes.repay import REPAY
 from orders.domain.processes.settle import SETTLE
 from orders.domain.shown import views
 from orders.domain.state.order import Progressed
@@ -78,7 +79,7 @@ def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch, susp
     of_toy = {("toy", "place"): "excludes", ("toy", "undo"): "pauses"}
     suspended = {(kind, "toy"): "suspends" for kind in suspends}
     precedence: Any = {**beside, **PROCESSES.precedence, **of_toy, **suspended}
-    declared = (place, SETTLE, REFUND, REBILL, HOLD, EDIT, toy)
+    declared = (place, SETTLE, REFUND, REBILL, REPAY, HOLD, EDIT, toy)
     known = Processes((*declared, undo.derived(*declared, last=GIVE_BACK)), precedence)
     for module in (waits, answers, forcing, requests, kinds, views, saga_checks, saga_play, simulation):
         monkeypatch.setattr(module, "PROCESSES", known)
