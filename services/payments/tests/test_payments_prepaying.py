@@ -353,7 +353,7 @@ def test_a_person_cannot_state_what_a_buyer_has_paid(paying: Play) -> None:
 def test_what_no_order_takes_over_is_given_back_when_its_time_is_over(paid: Play) -> None:
     assert paid.wakes(DAY - 1) == []
     effects = paid.wakes(DAY)
-    assert kinds(effects) == ["ReturnAsked", "Task"]
+    assert kinds(effects) == ["PrepaymentReturnAsked", "Task"]
     back = asked(effects)
     assert (back.kind, back.amount_minor, back.left_minor, back.source) == ("void", 50_00, 0, "pi_1")
     assert paid.wakes(DAY + 1) == []
@@ -598,3 +598,21 @@ def test_what_was_paid_stays_for_the_order_when_another_payment_of_it_is_recorde
     paid.when(record("authorize", "p1", {"1": 10_00}), id="m4")
     assert wake_at(paid.ledger) == NOW + timedelta(days=1)
     assert kinds(paid.when(authorize("a1", {"2": 50_00}, "test"), id="m5")) == ["Authorized"]
+
+
+@pytest.mark.parametrize("by_person", [False, True])
+def test_a_restored_ledger_knows_what_is_being_given_back(play: Play, by_person: bool) -> None:
+    """Its gateway may have released the money already: no order takes it over, and the same operation is asked for again."""
+    published: list[Event] = []
+    steps = [opens(), report(asked(Play().when(opens())), "succeeded", "pi_1")]
+    for n, message in enumerate(steps):
+        published += [one for one in play.when(message, id=f"n{n}") if isinstance(one, Event)]
+    effects = play.when(returns("b1"), id="n9") if by_person else play.wakes(DAY)
+    published += [one for one in effects if isinstance(one, Event)]
+    assert not any(isinstance(one, PrivateEvent) for one in published)
+    restored = Play()
+    restored.given(*published)
+    assert restored.ledger.sessions == play.ledger.sessions
+    [task] = answers.resumed(ORDER, STORE, restored.ledger)
+    assert task == tasks_of(effects)[0] and task.task_id == (uid("b1") if by_person else BACK)
+    assert kinds(restored.when(authorize("a1", 50_00, "test"), id="m1")) == ["Asked", "Task"], "it is charged anew"

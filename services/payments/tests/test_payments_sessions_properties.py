@@ -29,6 +29,7 @@ from contracts.payments import (
     OpenSession,
     Pending,
     PrepaymentReceived,
+    PrepaymentReturnAsked,
     PrepaymentReturned,
     Refunded,
     ReturnPrepayment,
@@ -46,7 +47,7 @@ from payments.domain.prepayment_folds import part_id
 from payments.domain.waking import wake_at
 
 FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed, PrepaymentReceived, PrepaymentReturned)
-OF_SESSIONS = (SessionOpened, SessionClosed, Pending)
+OF_SESSIONS = (SessionOpened, SessionClosed, Pending, PrepaymentReturnAsked)
 
 
 @dataclass

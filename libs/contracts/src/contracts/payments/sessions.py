@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -100,6 +100,18 @@ class PrepaymentReceived(PaymentEvent, type="payments.prepayment_received"):
     waits_until: IfStated[Timestamp] = None
     """When it is given back if no authorization takes it over. Null: it was paid after the end of its session, and is given back
     now."""
+
+
+class PrepaymentReturnAsked(PaymentEvent, type="payments.prepayment_return_asked"):
+    """What was paid in a session, and no authorization has taken over, is being given back by the operation `operation_id`: its time is
+    over, or a person asks for it. Without this event it goes back after an authorization that took over less, and after a payment
+    that came too late. prepayment_returned or prepayment_retained follows."""
+
+    FINAL: ClassVar[bool] = False
+
+    session_id: UUID
+    gateway: GatewayName
+    amount_minor: MinorUnsigned
 
 
 class PrepaymentReturned(PaymentEvent, type="payments.prepayment_returned"):

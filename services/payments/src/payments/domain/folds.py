@@ -20,6 +20,7 @@ from contracts.payments import (
     Pending,
     PrepaymentReceived,
     PrepaymentRetained,
+    PrepaymentReturnAsked,
     PrepaymentReturned,
     RecordRefused,
     Refunded,
@@ -48,7 +49,6 @@ from payments.domain.ledger_events import (
     LedgerEvent,
     PrepaymentDeclined,
     PrepaymentPending,
-    ReturnAsked,
     VoidPostponed,
 )
 
@@ -109,7 +109,7 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             after = prepayment_folds.accepted(ledger, event)
         case PrepaymentDeclined():
             after = prepayment_folds.declined(ledger, event)
-        case ReturnAsked():
+        case PrepaymentReturnAsked():
             after = prepayment_folds.asked_back(ledger, event)
         case DisputeOpened():
             after = disputes.folded(ledger, event)

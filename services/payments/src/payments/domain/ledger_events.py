@@ -26,6 +26,7 @@ from contracts.payments import (
     Pending,
     PrepaymentReceived,
     PrepaymentRetained,
+    PrepaymentReturnAsked,
     PrepaymentReturned,
     RecordRefused,
     Refunded,
@@ -87,12 +88,6 @@ class PrepaymentDeclined(OrderKeyed, PrivateEvent, type="payments.prepayment_dec
     code: Text
 
 
-class ReturnAsked(OrderKeyed, PrivateEvent, type="payments.return_asked"):
-    """What was paid in a session is given back, by the operation `operation_id`."""
-
-    session_id: UUID
-
-
 LedgerEvent = (
     Authorized
     | ExpiryAnnounced
@@ -118,7 +113,7 @@ LedgerEvent = (
     | PrepaymentRetained
     | PrepaymentPending
     | PrepaymentDeclined
-    | ReturnAsked
+    | PrepaymentReturnAsked
     | DisputeOpened
     | DisputeClosed
     | DifferencesChanged

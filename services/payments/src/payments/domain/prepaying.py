@@ -18,6 +18,7 @@ from contracts.payments import (
     OpenSession,
     PrepaymentReceived,
     PrepaymentRetained,
+    PrepaymentReturnAsked,
     PrepaymentReturned,
     ReturnPrepayment,
     SessionClosed,
@@ -37,7 +38,7 @@ from payments.domain.gateway import (
     task,
 )
 from payments.domain.ledger import Ledger
-from payments.domain.ledger_events import Asked, PrepaymentDeclined, PrepaymentPending, ReturnAsked
+from payments.domain.ledger_events import Asked, PrepaymentDeclined, PrepaymentPending
 from payments.domain.operation import Operation
 from payments.domain.prepaid import taken_over
 from payments.domain.prepayment_folds import return_id_of
@@ -246,7 +247,18 @@ def give_back(ledger: Ledger, command: ReturnPrepayment, context: Context) -> De
 
 def gives_back(folded: Folded, session_id: UUID, return_id: UUID, context: Context) -> Folded:
     ledger: Ledger = folded.state
-    event = ReturnAsked(order_id=context.key, store_id=context.store_id, operation_id=return_id, session_id=session_id)
+    session = ledger.sessions[session_id]
+    assert session.gateway is not None and session.prepayment is not None, "what is given back was paid"
+    event = PrepaymentReturnAsked(
+        order_id=context.key,
+        store_id=context.store_id,
+        operation_id=return_id,
+        currency=session.currency,
+        totals=ledger.totals(),
+        session_id=session_id,
+        gateway=session.gateway,
+        amount_minor=session.prepayment.amount_minor,
+    )
     ledger = evolve(ledger, event)
     call = ledger.call(context.key, context.store_id, return_id, ledger.operations[return_id])
     return Folded([*folded.effects, event, task(call)], ledger)

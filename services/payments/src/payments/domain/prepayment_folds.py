@@ -14,11 +14,12 @@ from contracts.payments import (
     Pending,
     PrepaymentReceived,
     PrepaymentRetained,
+    PrepaymentReturnAsked,
     PrepaymentReturned,
 )
 from payments.domain.gateway import INFORMED
 from payments.domain.ledger import Ledger
-from payments.domain.ledger_events import PrepaymentDeclined, PrepaymentPending, ReturnAsked
+from payments.domain.ledger_events import PrepaymentDeclined, PrepaymentPending
 from payments.domain.operation import Operation, by_cards, total
 from payments.domain.session_state import Prepayment, Session
 
@@ -130,7 +131,7 @@ def not_needed(ledger: Ledger, event: Authorized) -> Ledger:
     return ledger
 
 
-def asked_back(ledger: Ledger, event: ReturnAsked) -> Ledger:
+def asked_back(ledger: Ledger, event: PrepaymentReturnAsked) -> Ledger:
     return _returning(ledger, event.session_id, ledger.sessions[event.session_id], event.operation_id)
 
 
