@@ -64,7 +64,9 @@ def taken_over(ledger: Ledger, authorization_id: UUID, requested: Operation, con
             "with_capture": session.prepayment.captured,
         }
     )
-    if (has := session.prepayment.amount_minor) < due:
+    if (has := session.prepayment.amount_minor) < due and is_of_a_change(ledger, requested):
+        return None
+    if has < due:
         first = _first(requested.gateway_lines, has)
         paid = paid.model_copy(update={"lines": first, "gift_cards": (), "amount_minor": has})
         effects, ledger = _granted(ledger, part_id(authorization_id, session_id), paid, session, context)
@@ -75,6 +77,12 @@ def taken_over(ledger: Ledger, authorization_id: UUID, requested: Operation, con
         return Taken(effects, ledger, rest)
     effects, ledger = _granted(ledger, authorization_id, paid, session, context)
     return Taken(effects, ledger, None)
+
+
+def is_of_a_change(ledger: Ledger, requested: Operation) -> bool:
+    """Whether it is what a change of captured lines costs more, and is captured with it: that is paid by one authorization. A part of it
+    would be captured by none."""
+    return requested.follows is not None or (requested.with_capture and bool(ledger.captured_minor))
 
 
 def _granted(

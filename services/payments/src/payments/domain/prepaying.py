@@ -180,12 +180,14 @@ def _answered(folded: Folded, authorization_id: UUID, context: Context) -> Folde
     ledger: Ledger = folded.state
     waiting = ledger.operations[authorization_id].model_copy(update={"session_id": None})
     taken = taken_over(ledger, authorization_id, waiting, context)
-    assert taken is not None, "an authorization waits for a session that it can take over"
-    effects, ledger = [*folded.effects, *taken.effects], taken.ledger
-    if taken.rest is None:
+    rest: Operation | None = waiting  # all of it, if too little was paid for what takes over all or nothing
+    effects = [*folded.effects]
+    if taken is not None:
+        effects, ledger, rest = effects + taken.effects, taken.ledger, taken.rest
+    if rest is None:
         ended = resumed_voids(ledger, effects, authorization_id, waiting, context)
         return Folded(ended.effects, ended.state)
-    asked = execute(ledger, authorization_id, taken.rest, context)
+    asked = execute(ledger, authorization_id, rest, context)
     for effect in asked:
         if isinstance(effect, Asked):
             ledger = evolve(ledger, effect)

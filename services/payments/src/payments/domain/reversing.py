@@ -25,8 +25,8 @@ from contracts.payments import (
     Reversed,
     ReversedLine,
 )
-from payments.domain import facts, tenders
-from payments.domain.commands import execute, merged
+from payments.domain import facts, prepaid, tenders
+from payments.domain.commands import execute, merged, resumed_voids
 from payments.domain.ledger import CapturedLine, Capturing, Ledger
 from payments.domain.operation import total
 from payments.domain.reversals import applied, charge_id_of, refund_id_of
@@ -76,6 +76,11 @@ def _moves(ledger: Ledger, operation_id: UUID, command: Reverse, context: Contex
         return [facts.succeeded(ledger, operation_id, operation, context, command.reference, recorded=True)]
     if operation.kind == "refund":
         return execute(ledger, operation_id, operation, context)
+    if (session_id := prepaid.awaited(ledger, operation)) is not None:
+        waiting = operation.model_copy(update={"session_id": session_id})
+        return [facts.pending(ledger, operation_id, waiting, context)]
+    if (taken := prepaid.taken_over(ledger, operation_id, operation, context)) is not None:
+        return [*resumed_voids(taken.ledger, taken.effects, operation_id, operation, context).effects]
     more = {"reference": command.reference, "payment_token": command.payment_token}
     return execute(ledger, operation_id, operation, context, **more)
 
