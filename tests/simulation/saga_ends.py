@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from saga_checks import shipped
@@ -13,6 +14,10 @@ from orders.domain.processes import edited, rebill, refunded
 from orders.domain.state.order import Order, is_invoiced
 
 
+OF_SESSIONS: Final = ("prepay", "return")
+"""What a buyer pays before the order asks for it, also of an order that never does."""
+
+
 class Ends(Payers):
     def check_final(self, key: UUID, order: Order) -> None:
         self.check_refunds(key, order)
@@ -22,6 +27,12 @@ class Ends(Payers):
         billing = self.world.invoicing.states().get(key)
         money = ledger.totals() if ledger else order.facts.money
         assert order.facts.money == money, "orders has the totals of payments"
+        if ledger is not None:
+            assert not any(one.is_open for one in ledger.operations.values())
+            paid = [one.prepayment for one in ledger.sessions.values() if one.prepayment is not None]
+            assert all(one.state == "retained" or not one.amount_minor for one in paid), (
+                "what a session has paid waits for no order"
+            )
         if order.status == "cancelled":
             assert money.refunded_minor == money.captured_minor
             assert money.captured_minor + money.voided_minor == money.authorized_minor
@@ -60,9 +71,8 @@ class Ends(Payers):
                 assert total == (money.captured_minor if is_invoiced(order) else 0)
         else:
             assert order.status in ("pending", "approved")  # recorded: the marketplace carries it, or has to state more
-            assert order.facts.undone is not None or (
-                not (ledger and ledger.operations) and fulfillment is None and billing is None
-            )
+            asked = [one for one in ledger.operations.values() if one.kind not in OF_SESSIONS] if ledger else []
+            assert order.facts.undone is not None or (not asked and fulfillment is None and billing is None)
 
     def check_refunds(self, key: UUID, order: Order) -> None:
         """Per line, at most what was captured has come back; what is invoiced is credited by exactly that."""

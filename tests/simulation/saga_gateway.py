@@ -60,7 +60,7 @@ class Gateway:
             operation_id = list(self.truth)[n % len(self.truth)]
             for key, ledger in self.world.payments.states().items():
                 operation = ledger.operations.get(operation_id)
-                if operation is not None and operation.gateway == "test":
+                if operation is not None and operation.gateway == "test" and operation.kind not in ("prepay", "return"):
                     call = GatewayCall(
                         operation_id=operation_id, gateway="test", kind=operation.kind, order_id=key,
                         store_id=STORE, currency="EUR", amount_minor=operation.amount_minor,

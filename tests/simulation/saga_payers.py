@@ -97,7 +97,7 @@ class Payers:
     # -- sessions, disputes -------------------------------------------------------------------------------------------
 
     def a_buyer_pays_in_a_session(self, rng: Random) -> None:
-        """Opens a session of an order, or gives up in the one that is open."""
+        """Opens a session of an order, also before the order asks for its payment, or gives up in the one that is open."""
         found = sorted(self.world.orders.states())
         if not found:
             return
@@ -113,7 +113,13 @@ class Payers:
         back = "https://shop.example/back"
         self.world.request(
             OpenSession(
-                **body, currency="EUR", amount_minor=amount, return_url=back, expires_in_seconds=rng.choice([60, 4000])
+                **body,
+                currency="EUR",
+                amount_minor=amount,
+                return_url=back,
+                expires_in_seconds=rng.choice([60, 4000]),
+                gateway=rng.choice([None, "test"]),
+                order_within_seconds=rng.choice([600, 9000]),
             )
         )
 

@@ -303,6 +303,9 @@ class Saga(Ends):
             assert word in AT_REST or not order.open_runs, f"hangs: {order.status} waits for {word!r}"
             check_end(order, key in picked)
         self.everybody_does_their_part()
+        for seconds in (4_001, 9_001):  # every session has ended; what was paid in one has waited for its order
+            self.world.pass_time(seconds)
+            self.drain()
         for key, order in self.world.orders.states().items():
             self.check_final(key, order)
         self.check_gift_cards()
