@@ -13,7 +13,6 @@ from orders.domain.content.amounts import payable
 from orders.domain.processes import edited, rebill, refunded
 from orders.domain.state.order import Order, is_invoiced
 
-
 OF_SESSIONS: Final = ("prepay", "return")
 """What a buyer pays before the order asks for it, also of an order that never does."""
 
