@@ -17,7 +17,7 @@ from payments.domain.gateway import GatewayCall
 
 
 class Paid(Saga):
-    """An order of one service, captured and invoiced. Its gateway answers when the story says so."""
+    """An order of one service, captured and invoiced. A test states each answer of its gateway."""
 
     def __init__(self) -> None:
         super().__init__()
