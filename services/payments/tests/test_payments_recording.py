@@ -142,12 +142,14 @@ def test_a_refund_beyond_its_capture_is_refused(play: Play) -> None:
     event, _ = play.when(record("refund", "S", {"1": 10_01}))
     assert isinstance(event, RecordRefused)
     assert (event.code, event.line, event.allowed_minor) == ("exceeds_refundable", "1", 10_00)
+    assert event.reason == "1001 of line 1 are stated, 1000 are left"
 
 
 def test_what_came_too_early_is_booked_when_it_is_stated_again(play: Play) -> None:
     """A refusal burns no id."""
     [refused, _] = play.when(record("capture", "C", {"1": 10_00}))
     assert isinstance(refused, RecordRefused) and refused.code == "authorization_unknown"
+    assert refused.reason == "the order has no authorization yet"
     play.when(record("authorize", "A", LINES))
     play.when(record("capture", "C", {"1": 10_00}, op="again"))
     assert play.left() == (ALL, 10_00, 0, 0)
@@ -158,6 +160,7 @@ def test_of_several_authorizations_one_is_to_be_named(play: Play) -> None:
     play.when(record("authorize", "B", LINES))
     [refused, _] = play.when(record("capture", "C", {"1": 10_00}))
     assert isinstance(refused, RecordRefused) and refused.code == "reference_ambiguous"
+    assert refused.reason == "the order has 2 authorizations: name one as authorization_id"
     play.when(record("capture", "C", {"1": 10_00}, op="again", of=own("authorize", "B")))
     assert play.left() == (2 * ALL, 10_00, 0, 0)
 

@@ -181,14 +181,15 @@ def _the_one(those: Mapping[UUID, Any], named: UUID | None, unknown: RecordCode,
     """What it draws on: the one that it names, else the only one. A refused attempt may draw on nothing."""
     if named in those:
         return named
+    what = unknown.removesuffix("_unknown")
     if named is not None:
-        raise _Unfit(unknown, f"the order has no {named}")
+        raise _Unfit(unknown, f"the order has no {what} {named}")
     if len(those) == 1:
         return next(iter(those))
     if happened and those:
-        raise _Unfit("reference_ambiguous", f"the order has {len(those)}, and none is named")
+        raise _Unfit("reference_ambiguous", f"the order has {len(those)} {what}s: name one as {what}_id")
     if happened:
-        raise _Unfit(unknown, "the order has none")
+        raise _Unfit(unknown, f"the order has no {what} yet")
     return None
 
 
@@ -197,9 +198,10 @@ def _check_lines(command: Record, left: Mapping[str, int], exceeds: RecordCode, 
         return
     for line_id, amount in _amounts(command).items():
         if line_id not in left:
-            raise _Unfit("line_unknown", f"no line {line_id}", line_id)
+            raise _Unfit("line_unknown", f"what it draws on has no line {line_id}", line_id)
         if amount > left[line_id]:
-            raise _Unfit(exceeds, f"{left[line_id]} of line {line_id} are left", line_id, left[line_id])
+            asked = f"{amount} of line {line_id} are stated, {left[line_id]} are left"
+            raise _Unfit(exceeds, asked, line_id, left[line_id])
 
 
 def _event(
