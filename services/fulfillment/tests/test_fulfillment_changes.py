@@ -143,6 +143,14 @@ def test_a_suspension_that_comes_after_the_end_of_its_attempt_does_not_stop_the_
     assert statuses(house)[-1] == "on_hold"
 
 
+def test_a_release_ends_nothing_of_an_order_whose_pieces_were_all_taken_off(house: House) -> None:
+    """It is fulfilled: a suspension stops what is added to it later."""
+    house.given(count("A", 5), reserve("r1", ("A", 2)), start("s1"), reduce("d1", ("1", 2)), release("u1"))
+    house.given(suspend("h1"), extend("e1", ("2", "A", 1)))
+    assert statuses(house)[-1] == "on_hold" and house.order().status == "started"
+    house.audit()
+
+
 def test_a_release_of_the_rest_leaves_a_half_shipped_order_suspended(house: House) -> None:
     """What is added to it later does not ship either."""
     house.given(count("A", 5, at="north"), count("B", 5, at="south"))

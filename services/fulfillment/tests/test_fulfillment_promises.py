@@ -326,12 +326,14 @@ class AnyStory(RuleBasedStateMachine):
     def nothing_of_a_suspended_order_ships(self) -> None:
         for order in map(uid, ORDERS):
             suspended: set[UUID | None] = set()
-            begun = over = False
+            begun = over = fulfilled = False
             for event in self.house.journal:
                 if event.key == order:
                     match event:
                         case Reserved(again=False) | Extended() if event.lines:
-                            begun, over = True, False
+                            begun, over, fulfilled = True, False, False
+                        case Fulfilled():
+                            fulfilled = True
                         case Suspended(operation_id=operation) if not over:
                             suspended.add(operation)
                         case Resumed(suspension_id=suspension):
@@ -339,7 +341,8 @@ class AnyStory(RuleBasedStateMachine):
                             assert set(event.open) == suspended
                         case ShipmentsCancelled() | Released(totals=StockTotals(shipped=0)):
                             suspended.clear()
-                            over = over or begun or isinstance(event, ShipmentsCancelled)
+                            # a release of what is fulfilled, as by a reduction of all pieces, ends nothing
+                            over = over or (begun and not fulfilled) or isinstance(event, ShipmentsCancelled)
                         case Shipped():
                             assert not suspended
                         case _:
