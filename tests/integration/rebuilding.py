@@ -26,7 +26,7 @@ EVENTS = """
 select aggregate, key, store_id, revision, version, type, at, payload::text as payload from journal
 where revision is not null order by id"""
 UNJOURNALED = frozenset({
-    "markets", "sellers", "gateway_accounts", "storefronts", "gateway_events", "settlements", "settlement_rows",
+    "markets", "sellers", "gateway_accounts", "storefronts", "gateway_events", "settlements", "settlement_rows", "allotments",
     "expected_transfers", "reconciliations", "reconciled_rows", "reconciled_orders", "reconciled_differences",
 })  # fmt: skip
 """Tables that operators, gateways and imports write, what the tasks of the gateway `manual` wait for, and how far
