@@ -202,9 +202,9 @@ def add_routes(router: APIRouter, app: App) -> None:
 
     async def _check_urls(store_id: str, body: SessionBody) -> None:
         found = await app.read(select(storefronts.c.origin).where(storefronts.c.store_id == store_id))
-        origins = {row["origin"] for row in found}
+        fitting = {row["origin"] for row in found}
         for name, url in (("return_url", body.return_url), ("cancel_url", body.cancel_url)):
-            if url is not None and (why := unfit(url, origins)) is not None:
+            if url is not None and (why := unfit(url, fitting)) is not None:
                 raise Problem(422, "return_url_invalid", "The buyer is not sent there", f"{name}: {why}")
 
     async def _row(session_id: UUID, store_id: str) -> RowMapping:
