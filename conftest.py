@@ -20,6 +20,7 @@ ONE_WORKER: Final = (
     ("services/console/tests/console_browser/",),
     ("tests/integration/test_crash.py", "tests/integration/test_refunds.py", "tests/integration/test_edits.py"),
     ("tests/integration/test_outages.py", "tests/integration/test_delivery.py"),
+    ("tests/integration/test_requests.py", "tests/integration/test_marketplace.py"),
 )
 """Folders and files that share a fixture that is dear: they stay together on one worker, as the tests of a file do."""
 

@@ -24,11 +24,11 @@ ROOT = HERE.parents[1]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
 LONGEST_FIRST = (
-    "test_crash", "test_refunds", "test_edits", "console_browser", "test_demo", "test_feed", "test_schemathesis", "test_workers",
-    "test_outages", "test_delivery", "test_poison", "test_webhooks", "test_restore", "test_order_model", "test_force", "test_requests",
-    "test_failover", "test_console_hostile", "test_webhooks_replays", "test_background", "test_changes",
-    "test_console_pages", "test_dintero", "test_chassis_timeouts", "test_hostile_requests", "test_servers",
-    "test_simulation_saga",
+    "test_crash", "test_refunds", "test_edits", "console_browser", "test_demo", "test_feed", "test_schemathesis",
+    "test_workers", "test_outages", "test_delivery", "test_poison", "test_webhooks", "test_requests", "test_marketplace",
+    "test_restore", "test_order_model", "test_force", "test_failover", "test_webhooks_replays", "test_background",
+    "test_changes", "test_dintero", "test_hostile_requests", "test_servers", "test_console_provider", "test_console_pages",
+    "test_console_hostile", "test_chassis_timeouts", "test_payments_reconciled", "test_simulation_saga",
 )  # fmt: skip
 """The slowest files, and folders whose files share a fixture, started first so that they do not run alone at the end
 (tests/run.py uses this order); then the other files of this folder."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.integration.shop import Options, Shop
 
-SHOP = Options(static_members=True)
+SHOP = Options(static_members=True, gateway=("--latency-ms", "5"))
 LINES = [("S001", 2, 50_00)]
 OLD = {"name": "Ann", "line1": "12 Rue A", "line2": "Apt 4B", "city": "Paris", "country": "FR"}
 NEW = {"name": "Ann", "line1": "5 Chemin B", "city": "Lyon", "country": "FR"}
