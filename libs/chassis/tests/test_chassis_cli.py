@@ -46,12 +46,14 @@ def collections() -> Iterator[list[int]]:
     gc.callbacks.remove(noted)
     gc.unfreeze()
     gc.set_threshold(*thresholds)
+    gc.enable()
 
 
 @pytest.mark.parametrize("young_objects", [10_000, 40_000])
 def test_a_process_collects_after_as_many_objects_as_its_service_lets_gather(
     young_objects: int, collections: list[int]
 ) -> None:
+    gc.disable()  # as `__main__` does while the service loads
     cli.spare_collections(young_objects)
     collections.clear()
     for _ in range(100_000):
