@@ -41,7 +41,7 @@ test: $(READY) ## Everything: unit, property, integration on real components, cr
 test-fast: $(READY) ## The pure tests, in seconds
 	@$(RUN) -m pytest -m "not real and not chaos" -n auto
 
-chaos: $(READY) ## Minutes of killing under load, long outages, thousands of orders at gateways that fail (about 25 minutes)
+chaos: $(READY) ## Minutes of killing under load, long outages, thousands of orders at gateways that fail (about 30 minutes)
 	@$(RUN) -m pytest -m chaos tests/integration services/payments/tests -n 0 -s
 	@TRADEWIND_SCHEMATHESIS_SHARE=1 $(RUN) -m tests.run -n 1 tests/integration/test_schemathesis.py
 	@TRADEWIND_HOSTILE_SHARE=1 $(RUN) -m tests.run -n 1 tests/test_hostile_requests.py

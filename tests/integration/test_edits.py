@@ -179,8 +179,27 @@ async def test_what_has_shipped_and_a_stale_preview_are_refused(shop: Shop) -> N
     assert (await shop.order(order))["completed_at"]
 
 
-@pytest.mark.parametrize("service", ["orders", "payments", "fulfillment", "invoicing"])
-@pytest.mark.parametrize("point", ["before_commit", "after_commit"])
+DEATHS = [
+    ("orders", "after_commit"),
+    ("payments", "before_commit"),
+    ("fulfillment", "after_commit"),
+    ("invoicing", "before_commit"),
+]
+"""One of each service; `make chaos` has the other point of each."""
+
+
+@pytest.mark.parametrize(
+    ("service", "point"),
+    [
+        *DEATHS,
+        *(
+            pytest.param(service, other, marks=pytest.mark.chaos(minutes=1))
+            for service, point in DEATHS
+            for other in ("before_commit", "after_commit")
+            if other != point
+        ),
+    ],
+)
 async def test_a_service_that_dies_under_edits_repeats_nothing(shop: Shop, service: str, point: str) -> None:
     """Dearer and cheaper edits at once, in every step of which a service dies and is started again."""
     orders = [await shop.place([("S001", 2, 9600)], account="gateway") for _ in range(6)]
