@@ -118,6 +118,8 @@ class StepFailed(OrderEvent, type="orders.step_failed"):
 
 
 class Retried(OrderEvent, type="orders.retried"):
+    """A step that waited for a person goes on: a person has retried it (`operation_id`), or less is left of it than was refused."""
+
     process: Text
     step: Text
 

@@ -155,7 +155,7 @@ def _resolved(row: OrderRow, event: orders.ExceptionResolved) -> OrderRow:
 
 
 def _step_failed(row: OrderRow, event: orders.StepFailed) -> OrderRow:
-    return _remember(row, failed=_with(row.memory.failed, _step(event.process, event.step)))
+    return _remember(row, failed=tuple(sorted(_with(row.memory.failed, _step(event.process, event.step)))))
 
 
 def _retried(row: OrderRow, event: orders.Retried) -> OrderRow:

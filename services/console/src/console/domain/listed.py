@@ -55,7 +55,7 @@ def _memory(item: Item, opened: Mapping[str, Any], market: MarketTerms) -> Memor
     return Memory(
         holds=tuple(sorted(one["hold_id"] for one in opened["holds"])),
         exceptions=tuple(sorted(one["code"] for one in opened["exceptions"])),
-        failed=tuple(opened["refused"]),
+        failed=tuple(sorted(opened["refused"])),
         stuck=opened["stuck"],
         refunds=tuple(opened["refunds"]),
         edit=opened["edit"],

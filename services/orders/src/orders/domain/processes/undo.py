@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from contracts.base import Open
-from contracts.orders import CancelCause, Cancelled, CancelRefused
+from contracts.orders import CancelCause, Cancelled, CancelRefused, Retried
 from orders.domain.content.snapshots import wholly_cancelled
 from orders.domain.engine.process import Process, Undo
 from orders.domain.engine.story import Story
@@ -118,13 +118,14 @@ def proceed(story: Story) -> None:
             continue
         if step.ask is None:
             if run.step != step.name:
+                run = _resumed(story, run)
                 story.set(
                     run, step=step.name, waits=step.waits, since=story.context.now, operation_id=None, due_at=None
                 )
         elif step.name == run.step and left >= data_of(run).left:  # to ask again would change nothing
             story.step_failed(run, "still_left", f"{step.name} was answered, and yet something is left")
         else:
-            run = story.set(run, step=step.name, since=story.context.now, detail="")
+            run = story.set(_resumed(story, run), step=step.name, since=story.context.now, detail="")
             story.ask(story.set_data(run, left=left), step)
         return
     story.end(story.set(run, step=""))
@@ -134,6 +135,13 @@ def _waits_for_a_person(story: Story, run: Run) -> bool:
     """A refused step; not if less is left than was asked for: a refund or a credit of someone else has come between."""
     step = story.kinds.step_of(run) if run.waits == "person" else None
     return isinstance(step, Undo) and step.left(story) >= data_of(run).left
+
+
+def _resumed(story: Story, run: Run) -> Run:
+    """A step that waited for a person goes on by itself, because less is left of it than was refused."""
+    if run.waits == "person":
+        story.state(Retried, process=run.id, step=run.step)
+    return run
 
 
 def _is_asked(story: Story, run: Run) -> bool:
