@@ -37,7 +37,7 @@ from contracts.payments import (
     SessionOpened,
     Voided,
 )
-from payments.domain import answers, books
+from payments.domain import answers, books, vocabularies
 from payments.domain.compaction import compact
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall
@@ -330,6 +330,16 @@ class Buying(RuleBasedStateMachine):
                 assert operation_id in asked or given_back
         is_open = any(session.state == "open" for session in ledger.sessions.values())
         assert not is_open or wake_at(ledger) is not None
+
+    @invariant()
+    def two_vocabularies_state_the_same_of_the_order(self) -> None:
+        """What was paid in a session and not taken over is in neither."""
+        ledger = self.play.ledger
+        theirs, ours = vocabularies.dintero_payment_status(ledger), vocabularies.commercelayer_payment_status(ledger)
+        if ledger.captured_minor == 0:
+            assert theirs == "pending" and ours not in ("paid", "partially_paid", "refunded", "partially_refunded")
+        else:
+            assert theirs == ours
 
     @invariant()
     def the_books_balance(self) -> None:
