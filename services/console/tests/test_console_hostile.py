@@ -109,6 +109,7 @@ GIFT_CARD: Final = {
 }  # fmt: skip
 OWNED: Final[dict[str, Any]] = {
     "orders/v1/orders/": {
+        "channel": TEXT, "account": TEXT, "external_order_id": TEXT,
         "status": TEXT, "payment_status": TEXT, "fulfillment_status": TEXT, "waiting": "approval", "version": 2, "money": None,
         "order": CONTENT,
         "processes": [{"kind": TEXT, "step": TEXT, "waits_for": "approval", "end": None, "since": AT, "asks": 3, "detail": TEXT}],

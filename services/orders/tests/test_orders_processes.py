@@ -7,7 +7,7 @@ from orders_play import NOW, Play, content, line, market, uid
 from pydantic import ValidationError
 
 from contracts.invoicing import Credit, Issue
-from contracts.orders import PaymentChanged, StepFailed
+from contracts.orders import PaymentChanged, Retried, StepFailed
 from contracts.payments import Authorize, Capture, MoneyLine, Refund, Void
 from orders.domain.engine.process import Process, Processes, Step
 from orders.domain.processes.kinds import PROCESSES, UNDO
@@ -119,7 +119,12 @@ def test_a_refund_that_another_refund_has_made_too_large_is_asked_for_again_as_t
     """4.00 is on its way back at the gateway when the cancel asks for 10.00: payments refuses, then reports the 4.00."""
     play.paid_and_in_the_warehouse().cancels().shipments_cancelled().credited().failed(Refund).then(StepFailed)
     part = [MoneyLine(line_id="1", quantity=0, amount_minor=4_00)]
-    play.when(play.refund(play.last(Capture).operation_id, part)).then(PaymentChanged, asks=[Refund])
+    play.when(play.refund(play.last(Capture).operation_id, part)).then(PaymentChanged, Retried, asks=[Refund])
+    assert (play.event(Retried).process, play.event(Retried).step, play.event(Retried).operation_id) == (
+        "undo",
+        "refund",
+        None,
+    )
     assert [one.amount_minor for one in play.last(Refund).lines] == [6_00]
     play.refunded()
     assert play.status == "cancelled/refunded/unfulfilled" and not play.order.open_runs

@@ -227,18 +227,6 @@ def test_a_final_no_to_an_undo_waits_for_a_person_who_resumes_it(play: Play, wor
     undone(play, "cancelled/refunded/unfulfilled")
 
 
-def test_a_refused_refund_of_which_a_part_comes_back_elsewhere_is_asked_for_the_rest_and_says_so(play: Play) -> None:
-    play.paid_and_in_the_warehouse().cancels().shipments_cancelled().credited().failed(Refund).then(StepFailed)
-    asked = play.last(Refund)
-    part = asked.lines[0].model_copy(update={"amount_minor": 1})
-    play.when(play.refund(asked.capture_id, [part])).then(PaymentChanged, Retried, asks=[Refund])
-    retried, left = play.event(Retried), play.last(Refund)
-    assert (retried.process, retried.step, retried.operation_id) == ("undo", "refund", None)
-    assert sum(one.amount_minor for one in left.lines) == sum(one.amount_minor for one in asked.lines) - 1
-    play.refunded()
-    undone(play, "cancelled/refunded/unfulfilled")
-
-
 def test_cancel_while_the_start_has_no_answer_asks_it_no_more(play: Play) -> None:
     play.receives(content(), market(capture="per_shipment")).reserved().authorized().cancels()
     play.wakes().then(asks=[CancelShipments])
