@@ -39,14 +39,15 @@ from contracts.payments import (
     SessionOpened,
 )
 from payments.api.sessions import SessionBody
-from payments.domain import balances
+from payments.domain import answers, balances
 from payments.domain.answers import Contradiction
-from payments.domain.gateway import abandoning_id, follow_up_id
+from payments.domain.folds import evolve
+from payments.domain.gateway import GatewayCall, abandoning_id, follow_up_id
 from payments.domain.gift_cards import CardKey
 from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import Abandoned
 from payments.domain.operation import Operation, capture_id_of
-from payments.domain.sessions import NOT_PAID, given_back_id, late_id
+from payments.domain.sessions import NOT_PAID, due, given_back_id, late_id
 from payments.domain.waking import wake_at
 from payments.storefronts import Storefront, origin_of, unfit
 
@@ -312,6 +313,23 @@ def test_a_restored_ledger_abandons_again(waiting: Play) -> None:
         }
     )
     assert isinstance(waiting.wakes(HOUR + 1)[0], Abandoned)
+
+
+def test_a_restored_ledger_has_abandoned_what_a_published_session_ended(waiting: Play) -> None:
+    pending = waiting.ledger.operations[uid("a1")]
+    [opened, *_], [closed, *_] = waiting.when(opens()), waiting.when(cancels())
+    restored = evolve(evolve(Ledger(operations={uid("a1"): pending}), opened), closed)
+    [again] = answers.resumed(ORDER, STORE, restored)
+    assert isinstance(again.body, GatewayCall) and again.body.abandon
+
+
+def test_what_the_gateway_accepts_after_its_time_is_abandoned_at_once_by_a_restored_ledger(play: Play) -> None:
+    play.when(authorize("a1", 50_00, gateway="test"))
+    play.when(opens())
+    play.wakes(600)
+    [pending, *_] = play.when(report(AUTHORIZE, "pending", expires_in_seconds=HOUR))
+    restored = evolve(Ledger(), pending)
+    assert [one for _, one in due(restored)] == [uid("a1")]
 
 
 # -------------------------------------------------------------------------------------------------------- addresses

@@ -38,18 +38,20 @@ def opened(ledger: Ledger, event: SessionOpened) -> Ledger:
 
 
 def closed(ledger: Ledger, event: SessionClosed) -> Ledger:
-    """A restored ledger may have lost the session."""
+    """A restored ledger may have lost the session, and that its authorization was abandoned."""
     session = ledger.sessions.get(event.session_id)
     if session is None:
         return ledger
     state: SessionState = "expired" if event.state == "expired" else "cancelled"
     ledger = _with(ledger, event.session_id, session.model_copy(update={"state": state, "code": event.code}))
-    asked = ledger.operations.get(event.session_id)
-    if asked is None or not asked.is_open:
+    operation_id = event.session_id if session.gateway is not None else event.authorization_id
+    asked = ledger.operations.get(operation_id) if operation_id else None
+    if operation_id is None or asked is None or not asked.is_open:
         return ledger
     update = {"state": "declined", "code": event.code} if event.code else {"abandoned": True}
-    operations = {**ledger.operations, event.session_id: asked.model_copy(update=update)}
-    return ledger.model_copy(update={"operations": operations})
+    return ledger.model_copy(
+        update={"operations": {**ledger.operations, operation_id: asked.model_copy(update=update)}}
+    )
 
 
 def attached(ledger: Ledger, operation_id: UUID | None) -> Ledger:

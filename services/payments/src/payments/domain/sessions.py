@@ -130,11 +130,12 @@ def _close(
             authorization_id=session.authorization_id,
             state=state,  # type: ignore[arg-type]
         )
-        folded = Folded([*folded.effects, event], evolve(folded.state, event))
+        ended = Folded([], folded.state)
+        if session.gateway is None and session.authorization_id is not None:
+            ended = _abandon(ended, [session.authorization_id], context)
+        folded = Folded([*folded.effects, event, *ended.effects], evolve(ended.state, event))
         if session.gateway is not None:
             folded = prepaying.abandoned(folded, session_id, context)
-        elif session.authorization_id is not None:
-            folded = _abandon(folded, [session.authorization_id], context)
     return folded
 
 
@@ -177,7 +178,9 @@ def reported(
         task = abandoning(call, outcome.gateway_reference)
         if operation.state == "pending":
             return [task]
-        return [facts.pending(ledger, authorization_id, operation, context, outcome.gateway_reference), task]
+        # Its time is over: a restored ledger, which has not abandoned it, does so at once.
+        pending = facts.pending(ledger, authorization_id, operation, context, outcome.gateway_reference, context.now)
+        return [pending, task]
     if outcome.state == "succeeded":
         return _give_back(ledger, authorization_id, operation, outcome, context)
     if late_id(authorization_id) in ledger.authorizations:
