@@ -59,7 +59,7 @@ QUICK = Times(latency_ms=0, late_ms=40, hold_ms=30)
 TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 DECIDE: dict[type, Callable[..., Any]] = {
-    Authorize: commands.authorize,
+    Authorize: sessions.authorize,
     Capture: commands.capture,
     Void: commands.void,
     Refund: commands.refund,

@@ -68,7 +68,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")
 STORE = "st_1"
 DECIDE: Mapping[type, Callable[..., Decision]] = {
-    Authorize: commands.authorize,
+    Authorize: sessions.authorize,
     Capture: commands.capture,
     Void: commands.void,
     Refund: commands.refund,

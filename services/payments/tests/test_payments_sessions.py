@@ -55,6 +55,7 @@ AUTHORIZE = call("a1", "authorize", 50_00)
 ABANDON = call("a1", "authorize", 50_00).model_copy(update={"ask_only": True, "abandon": True})
 FOLLOW_UP = call("a1", "authorize", 50_00, ask_only=True)
 LATE, BACK = late_id(uid("a1")), given_back_id(uid("a1"))
+VOID_LATE = call(BACK, "void", 50_00, of=LATE)  # type: ignore[arg-type]
 HOUR = 3600.0
 URL = "https://shop.example/thanks"
 
@@ -330,6 +331,27 @@ def test_what_the_gateway_accepts_after_its_time_is_abandoned_at_once_by_a_resto
     [pending, *_] = play.when(report(AUTHORIZE, "pending", expires_in_seconds=HOUR))
     restored = evolve(Ledger(), pending)
     assert [one for _, one in due(restored)] == [uid("a1")]
+
+
+def test_a_restored_ledger_gives_back_what_was_paid_late_before_the_order_asks_anew(waiting: Play) -> None:
+    """It has the late payment, which was published, and neither the void nor that the authorization was abandoned."""
+    waiting.when(opens())
+    waiting.wakes(600)
+    [late, *_] = waiting.when(report(ABANDON, "succeeded"))
+    waiting.ledger = evolve(Ledger(), late)
+    asked = waiting.when(authorize("a1", 50_00, gateway="test"), id="again")
+    assert kinds(asked) == ["Asked", "Abandoned", "Asked", "Task"] and tasks_of(asked)[0].task_id == BACK
+    assert kinds(waiting.when(report(VOID_LATE, "succeeded"))) == ["Voided", "Declined"]
+    assert waiting.left() == (50_00, 0, 50_00, 0)
+
+
+def test_a_restored_ledger_that_has_given_back_what_was_paid_late_declines_at_once(waiting: Play) -> None:
+    waiting.when(opens())
+    waiting.wakes(600)
+    [late, *_] = waiting.when(report(ABANDON, "succeeded"))
+    [voided_late, *_] = waiting.when(report(VOID_LATE, "succeeded"))
+    waiting.ledger = evolve(evolve(Ledger(), late), voided_late)
+    assert kinds(waiting.when(authorize("a1", 50_00, gateway="test"), id="again")) == ["Asked", "Abandoned", "Declined"]
 
 
 # -------------------------------------------------------------------------------------------------------- addresses

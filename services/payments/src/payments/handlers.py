@@ -51,7 +51,7 @@ LEDGERS = Aggregate(
     initial=lambda key, store_id: ledger.Ledger(),
     evolve=folds.evolve,
     handlers=(
-        on(Authorize, commands.authorize),
+        on(Authorize, sessions.authorize),
         on(Capture, commands.capture),
         on(Void, commands.void),
         on(Refund, commands.refund),

@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.deciding import Context, Decision, Effect, Folded, Refusal, Withdrawn
+from contracts.deciding import Context, Decision, Effect, Folded, Refusal, Task, Withdrawn
 from contracts.ids import derived
 from contracts.payments import (
     PAYMENT_ABANDONED,
+    Authorize,
     CancelSession,
     Declined,
     Failed,
@@ -188,10 +189,24 @@ def reported(
     return _decline(Folded([], ledger), authorization_id, context)
 
 
+def authorize(ledger: Ledger, command: Authorize, context: Context) -> Decision:
+    """A restored ledger may have lost that the authorization was abandoned, and what gives back what was paid late: it is asked for
+    again, and the gateway is asked for nothing else."""
+    effects = commands.authorize(ledger, command, context)
+    asked = next((one for one in effects if isinstance(one, Asked)), None)
+    authorization_id = command.operation_id
+    if asked is None or late_id(authorization_id) not in ledger.authorizations:
+        return effects
+    event = Abandoned(order_id=context.key, store_id=context.store_id, authorization_id=authorization_id)
+    after = evolve(evolve(ledger, asked), event)
+    others = [one for one in effects if not isinstance(one, Task) or one.task_id != authorization_id]
+    return _asks_back(Folded([*others, event], after), authorization_id, after.operations[authorization_id], context)
+
+
 def _give_back(
     ledger: Ledger, authorization_id: UUID, operation: Operation, outcome: GatewayOutcome, context: Context
 ) -> Decision:
-    late, back = late_id(authorization_id), given_back_id(authorization_id)
+    late = late_id(authorization_id)
     effects: list[Effect] = []
     if late not in ledger.authorizations:
         paid = operation.of_gateway.model_copy(
@@ -199,6 +214,13 @@ def _give_back(
         )  # cards get theirs with the decline
         event = facts.succeeded(ledger, late, paid, context, outcome.gateway_reference)
         effects, ledger = [event], evolve(ledger, event)
+    return _asks_back(Folded(effects, ledger), authorization_id, operation, context)
+
+
+def _asks_back(folded: Folded, authorization_id: UUID, operation: Operation, context: Context) -> Folded:
+    """Asks the gateway to give back what was paid late; declines the abandoned authorization if that has ended."""
+    ledger: Ledger = folded.state
+    late, back = late_id(authorization_id), given_back_id(authorization_id)
     to: dict[str, Any] = {
         "order_id": context.key,
         "store_id": context.store_id,
@@ -214,7 +236,7 @@ def _give_back(
     for effect in asking:
         if isinstance(effect, (Asked, Pending, Voided, Refunded, Failed)):  # every event that it can make
             ledger = evolve(ledger, effect)
-    return then_declined(Folded([*effects, *asking], ledger), back, context)
+    return then_declined(Folded([*folded.effects, *asking], ledger), back, context)
 
 
 def then_declined(folded: Folded, ended_id: UUID, context: Context) -> Folded:
