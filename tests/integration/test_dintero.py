@@ -80,12 +80,27 @@ async def test_money_beyond_what_is_there_is_refused_with_409_and_a_repetition_c
     status, problem = await client.pay(number, "refunds", "R3", 19900)
     assert (status, problem["type"]) == (409, "/problems/refund_divided")
     found = await client.done("GET", f"/orders/{number}")
+    await _unnamed_payments_are_recognised_by_their_key(client)
     assert [one["amount"] for one in found["refunds"] if one["success"]] == [19900, 100]
     assert [one["items"] for one in found["cancellations"]] == [[{"line_id": 2, "amount": 20000}]]
     assert found["payment_status"] == "partially_refunded"
     listed = (await client.done("GET", f"/orders/{number}/captures"))["captures"]
     assert listed == found["captures"] and len(listed) == 2
     assert await client.done("GET", f"/orders/{number}/captures/{first['id']}") == listed[0]
+
+
+async def _unnamed_payments_are_recognised_by_their_key(client: Client) -> None:
+    number = (await client.completed([MUGS]))["order_id"]
+    for collection, amount in (("authorizations", 39800), ("captures", 900), ("refunds", 100), ("cancellations", 50)):
+        path, body = f"/orders/{number}/{collection}", {"items": [{"line_id": 1, "amount": amount}]}
+        first = await client.done("POST", path, body, idempotency_key="k-1")
+        again = await client.done("POST", path, body, idempotency_key="k-1")
+        assert again["id"] == first["id"], collection
+        assert again["payment_details"] == first["payment_details"]
+        other = {"items": [{"line_id": 1, "amount": amount - 1}]}
+        status, problem = await client.call("POST", path, other, idempotency_key="k-1")
+        assert (status, problem["cause"]) == (409, "idempotency_key_reused"), collection
+        assert [one["amount"] for one in (await client.done("GET", path))[collection]] == [amount]
 
 
 async def test_an_order_without_a_draft_is_created_once_and_what_is_refused_leaves_nothing_behind(
@@ -191,6 +206,20 @@ async def test_what_is_not_covered_is_501_and_what_is_of_another_store_404(clien
     assert (status, problem["type"]) == (404, "/problems/order_unknown")
 
 
+async def test_every_problem_has_the_shape_of_an_error_that_clients_of_dintero_read(client: Client) -> None:
+    for method, path, body, status, code in (
+        ("GET", "/orders/X", None, 404, "order_unknown"),
+        ("POST", "/draft_orders", {}, 422, "request_invalid"),
+        ("GET", "/orders?limit=0", None, 422, "request_invalid"),
+        ("GET", "/orders?nothing=1", None, 400, "query_parameter_unknown"),
+        ("PATCH", "/orders", {}, 501, "operation_uncovered"),
+    ):
+        found, problem = await client.call(method, path, body)
+        assert (found, problem["error"]["code"]) == (status, code), (method, path, problem)
+        assert problem["error"]["message"] == problem["detail"]
+    assert (await client.token(secret="tw_aaaaaaaaaaaa_wrong"))["error"]["code"] == "api_key_unknown"
+
+
 async def test_orders_are_listed_by_place_and_filters_cancelled_closed_commented_and_have_events(
     shop: Shop, client: Client
 ) -> None:
@@ -228,6 +257,9 @@ async def test_orders_are_listed_by_place_and_filters_cancelled_closed_commented
     ready = {"state": "success", "service": "courier", "service_status": "ready_for_pickup", "metadata": {"shelf": 3}}
     event = await client.done("POST", f"/orders/{third}/events", ready, idempotency_key="e-1")
     assert await client.done("POST", f"/orders/{third}/events", ready, idempotency_key="e-1") == event
+    for another in (ready | {"state": "failure"}, ready | {"more": 1}):
+        status, problem = await client.call("POST", f"/orders/{third}/events", another, idempotency_key="e-1")
+        assert (status, problem["error"]["code"]) == (409, "idempotency_key_reused")
     found = await client.done("GET", f"/orders/{third}?include_events=true")
     assert [one["comment"] for one in found["comments"]] == ["Call first."] and found["comments"][0]["id"] == comment[
         "id"

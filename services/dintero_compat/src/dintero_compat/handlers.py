@@ -6,6 +6,7 @@ from pathlib import Path
 
 from chassis.declare.service import Service
 from dintero_compat import accounts, api
+from dintero_compat.refusals import in_their_shape
 from dintero_compat.settings import Settings
 from dintero_compat.tables import metadata
 
@@ -17,6 +18,7 @@ SERVICE = Service(
     migrations=Path(__file__).parents[2] / "migrations",
     routes=api.routes,
     problems=api.PROBLEMS,
+    problem_members=in_their_shape,
     apply=accounts.apply,
     adopts=False,  # it publishes nothing
 )

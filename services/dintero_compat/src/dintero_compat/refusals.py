@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from chassis.declare.app import About, Problems
@@ -53,10 +54,14 @@ PROBLEMS: Final[Problems] = {
 
 
 def refused(code: str, detail: str, *, status: int | None = None, **more: Any) -> Problem:
-    """Returns a problem of this service. status: null is that of its kind. `cause`, if given, is the code of `error`."""
+    """Returns a problem of this service. status: null is that of its kind."""
     about = PROBLEMS[code]
-    error = {"code": str(more.get("cause") or code), "message": detail}
-    return Problem(status or about.status, code, about.title, detail, error=error, **more)
+    return Problem(status or about.status, code, about.title, detail, **more)
+
+
+def in_their_shape(code: str, detail: str, more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what Dintero's clients read of a problem. more: its further members; `cause`, if there is one, is the code."""
+    return {"error": {"code": str(more.get("cause") or code), "message": detail}}
 
 
 def order_unknown() -> Problem:

@@ -107,6 +107,9 @@ class About(NamedTuple):
 Problems = Mapping[str, About]
 """By code. Every code that a service can answer is in its `Service.problems` or in `chassis.http.problems.PROBLEMS`."""
 
+Members = Callable[[str, str, Mapping[str, Any]], Mapping[str, Any]]
+"""Code, detail and further members of a problem -> members that it has besides."""
+
 
 class Requests(NamedTuple):
     """Requests that a service sends to others: `webhooks` of its document."""

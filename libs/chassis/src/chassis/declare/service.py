@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
-from chassis.declare.app import App, Problems, Requests
+from chassis.declare.app import App, Members, Problems, Requests
 from chassis.declare.sql import Rows
 from contracts.base import Addressed, Document, Event, Frozen, Message
 from contracts.deciding import Context, Decision, Reported, Task, Wake
@@ -188,6 +188,8 @@ class Service:
     second, after 200,000. Batches leave few unused objects, and collections in a batch cost throughput; pages leave many."""
     problems: Problems = field(default_factory=dict)
     """The kinds of problem that its routes answer, in addition to those of the chassis."""
+    problem_members: Members | None = None
+    """Returns further members of every problem that it answers, those of the chassis included; null: none."""
     requests: Callable[[], Requests] | None = None
     """The requests that it sends to others, for `webhooks` of its OpenAPI document."""
     apply: Callable[[Connection, Mapping[str, Any]], Awaitable[Sequence[str]]] | None = None

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from chassis.batch.errors import CatchingUp, OutcomeUnknown, QueryTimedOut, is_transient
-from chassis.declare.app import About, Problems, Rendered
+from chassis.declare.app import About, Members, Problems, Rendered
 
 PROBLEM: Final = "application/problem+json"
 
@@ -191,17 +191,21 @@ def alone() -> dict[str, Any]:
 # -- every error of an application ------------------------------------------------------------------------------------
 
 
-def install_problems(app: FastAPI) -> None:
-    """Answers every error with a problem."""
+def install_problems(app: FastAPI, members: Members | None = None) -> None:
+    """Answers every error with a problem. members: of `Service.problem_members`."""
+
+    def shown(problem: Problem, request: Request, headers: Mapping[str, str] | None = None) -> Response:
+        if members is not None:
+            problem.more = {**members(problem.code, problem.detail, problem.more), **problem.more}
+        return respond(problem.rendered(request.scope["path"], headers))
 
     async def on_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
-        return respond(error.rendered(request.scope["path"], error.headers))
+        return shown(error, request, error.headers)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        problem = invalid(*(_invalid(one, error.body) for one in error.errors()))
-        return respond(problem.rendered(request.scope["path"]))
+        return shown(invalid(*(_invalid(one, error.body) for one in error.errors())), request)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -213,14 +217,13 @@ def install_problems(app: FastAPI) -> None:
         }.get(error.status_code, "request_unreadable")
         detail = f"{request.method} {request.scope['path']}: {error.detail}"
         headers = {"allow": _allowed(app, request)} if error.status_code == 405 else error.headers
-        problem = Problem(error.status_code, code, str(error.detail), detail)
-        return respond(problem.rendered(request.scope["path"], headers))
+        return shown(Problem(error.status_code, code, str(error.detail), detail), request, headers)
 
     async def on_any(request: Request, error: Exception) -> Response:
         problem = (
             unavailable(error) if is_transient(error) else known("service_failed", "the operators see it in the log")
         )
-        return respond(problem.rendered(request.scope["path"]))
+        return shown(problem, request)
 
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_invalid)

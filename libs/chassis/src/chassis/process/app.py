@@ -47,7 +47,7 @@ class App(Parts):
             "metrics": False, "logs": False}, openapi_url=None, docs_url=None, redoc_url=None,
             dependencies=[Depends(openapi.check_query)],
         )  # fmt: skip
-        problems.install_problems(app)
+        problems.install_problems(app, self.service.problem_members)
         openapi.describe(app, self.service.problems, self.service.requests)
         app.add_middleware(Readable, forms=self.service.forms)
         app.include_router(health.routes(self))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from chassis.http.commands import COMMAND, idempotency_key
-from chassis.http.problems import answers
+from chassis.http.problems import answers, known
 from contracts.base import Text
 from contracts.orders.annotations import NoteText
 from dintero_compat import events
@@ -129,7 +129,10 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         account = asked.account
         event = body.model_dump(mode="json", exclude=set(OURS))
         await events.add(desk.app, account, key, event_id, "service-event", asked.who.actor, event)
-        return await events.one(desk.app, account, key, event_id)
+        stored = await events.one(desk.app, account, key, event_id)
+        if {name: stored[name] for name in stored.keys() - OURS} != event:
+            raise known("idempotency_key_reused", "use a new key per request")
+        return stored
 
     @router.post(
         "/orders/{order_id}/comments",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
@@ -69,7 +69,8 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
             )
         order = await desk.order(asked, order_id)
         lines = await desk.lines(asked, order)
-        payment_id = body.payment_details.payment_id or f"unnamed:{desk.app.operation_id(request, asked.who, uuid4())}"
+        unnamed = desk.app.operation_id(request, asked.who, UUID(order["order_id"]))
+        payment_id = body.payment_details.payment_id or f"unnamed:{unnamed}"
         try:
             wanted = paying.record(body, payment_id, order["currency"], lines.numbers)
         except paying.LineUnknown as error:
