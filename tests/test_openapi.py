@@ -39,6 +39,9 @@ OUTSIDE_OF_ROUTES: Final = {
 }  # fmt: skip
 """Problems answered before routing."""
 
+OPEN_BODIES: Final = {"dintero_compat"}
+"""Services whose bodies take unknown fields: Dintero's API does, and they are stored as metadata of the order."""
+
 WITHOUT_ROUTE: Final = {"operation_uncovered"}
 """Problems answered where a service has no route."""
 
@@ -203,3 +206,30 @@ def test_a_link_takes_its_ids_from_fields_that_an_item_has(service: str) -> None
                 page = resolved(service, answer["content"]["application/json"]["schema"])
                 item = resolved(service, page["properties"]["items"]["items"])
                 assert taken.removeprefix("$response.body#/items/0/") in item["properties"], (name, link)
+
+
+def unknown_is_ignored(
+    service: str, schema: dict[str, Any], place: str, seen: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """Yields the places of a body at which a field that its schema does not have is taken."""
+    if (ref := schema.get("$ref", "")) in seen and ref:
+        return
+    schema, seen = resolved(service, schema), seen | {ref}
+    if "properties" in schema and schema.get("additionalProperties") is not False:
+        yield place
+    # Beside properties, alternatives state only which of them are required.
+    kinds = () if "properties" in schema else ("anyOf", "oneOf", "allOf")
+    below = [(place, one) for kind in kinds for one in schema.get(kind, ())]
+    below += [(f"{place}/{name}", one) for name, one in schema.get("properties", {}).items()]
+    below += [
+        (f"{place}/*", schema[name]) for name in ("items", "additionalProperties") if isinstance(schema.get(name), dict)
+    ]
+    for at, one in below:
+        yield from unknown_is_ignored(service, one, at, seen)
+
+
+@pytest.mark.parametrize("service", [one for one in SERVICES if one not in OPEN_BODIES])
+def test_a_misspelt_field_of_a_request_is_refused_at_every_level(service: str) -> None:
+    for name, operation in operations(service):
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            assert list(unknown_is_ignored(service, content["schema"], name)) == []

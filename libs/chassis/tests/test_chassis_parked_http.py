@@ -427,11 +427,11 @@ async def test_a_request_about_parked_messages_that_comes_twice_has_one_effect_a
         sent = json.dumps(body).encode()
         return await client("POST", path, key=key, body=sent, content_type="application/json", idempotency_key=name)
 
-    for path, body in (
-        (f"/v1/parked/{parked_id}/edit", mended),
-        (f"/v1/parked/{other}/discard", {"reason": "a test"}),
-        ("/v1/parked-replays", {"ids": [third]}),
-        ("/v1/parked-discards", {"cause": "fault", "reason": "a test"}),
+    for path, body, another in (
+        (f"/v1/parked/{parked_id}/edit", mended, {"value": "{}"}),
+        (f"/v1/parked/{other}/discard", {"reason": "a test"}, {"reason": "another"}),
+        ("/v1/parked-replays", {"ids": [third]}, {"ids": [fourth]}),
+        ("/v1/parked-discards", {"cause": "fault", "reason": "a test"}, {"cause": "fault", "reason": "another"}),
     ):
         first = await send(path, body, path)
         settled = await world.rows("select id, state, version from parked order by id")
@@ -440,7 +440,7 @@ async def test_a_request_about_parked_messages_that_comes_twice_has_one_effect_a
         assert (first.status, first.body) == (again.status, again.body) == (200, first.body), path
         assert again.headers["idempotency-replayed"] == "true" and "idempotency-replayed" not in first.headers
         assert (await world.rows("select id, state, version from parked order by id"))[: len(settled)] == settled
-        other_body = await send(path, {**body, "reason": "another", "value": "{}", "ids": [fourth]}, path)
+        other_body = await send(path, another, path)
         assert (other_body.status, other_body.json["type"]) == (409, "/problems/idempotency_key_reused"), path
     assert await world.total(keys[0]) == 1
 

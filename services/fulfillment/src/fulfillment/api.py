@@ -63,7 +63,7 @@ _STOCK: Final = select(STOCK, STOCK_ITEMS.c.revision.label("version")).join(
 BULK_ITEMS_MAX: Final = 1_000
 
 
-class Count(Frozen):
+class Count(Frozen, extra="forbid"):
     on_hand: Quantity
 
 
@@ -72,7 +72,7 @@ class CountOf(Count):
     sku: Id
 
 
-class Counts(Frozen):
+class Counts(Frozen, extra="forbid"):
     items: Annotated[tuple[CountOf, ...], Field(max_length=BULK_ITEMS_MAX)]
 
     @model_validator(mode="after")
@@ -82,7 +82,7 @@ class Counts(Frozen):
         return self
 
 
-class Parcel(Frozen):
+class Parcel(Frozen, extra="forbid"):
     carrier: Text | None = None
     tracking_number: Text | None = None
 

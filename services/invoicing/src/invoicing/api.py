@@ -5,7 +5,6 @@ from uuid import UUID
 
 from asyncpg import Connection
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import ConfigDict
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
@@ -14,6 +13,7 @@ from chassis.http.bodies import as_json
 from chassis.http.commands import CONDITIONAL, etag, precondition
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers, respond
+from chassis.http.strict import Strict
 from contracts.base import Code, Timestamp
 from invoicing import store
 from invoicing.domain.sellers import SellerDetails, SellerTerms
@@ -37,10 +37,8 @@ LISTED: Final = [
 SELLER: Final = [column for column in sellers.c if column.name != "store_id"]
 
 
-class SellerBody(SellerDetails):
-    """A seller, whole: a field that is missing gets its default, an unknown one is refused."""
-
-    model_config = ConfigDict(extra="forbid")
+SellerBody = Annotated[SellerDetails, Strict()]
+"""A seller, whole: a field that is missing gets its default, an unknown one is refused."""
 
 
 def routes(app: App) -> APIRouter:

@@ -14,14 +14,14 @@ State = Literal["waiting", "replayed", "edited", "discarded"]
 ReplayOutcome = Literal["replayed", "edited", "discarded", "stopped", "unreplayable", "unknown"]
 
 
-class Edit(BaseModel):
+class Edit(BaseModel, extra="forbid"):
     value: Annotated[str, Field(max_length=1_100_000)]
     """The whole new body, JSON text."""
     dry_run: bool = False
     """Only check the body: nothing is stored, and nothing is replayed."""
 
 
-class Discard(BaseModel):
+class Discard(BaseModel, extra="forbid"):
     reason: Text = ""
     """Why it may be lost: stored with the message and shown."""
 
@@ -30,12 +30,13 @@ class BulkDiscard(BaseModel):
     """The waiting messages that fit all filters given; at least one is."""
 
     model_config = ConfigDict(
+        extra="forbid",
         json_schema_extra={
             "anyOf": [
                 {"required": [name], "properties": {name: {"type": kind}}}
                 for name, kind in (("ids", "array"), ("key", "string"), ("cause", "string"))
             ]
-        }
+        },
     )
 
     reason: Annotated[Text, Field(min_length=1)]
@@ -45,7 +46,7 @@ class BulkDiscard(BaseModel):
     cause: Code | None = None
 
 
-class BulkReplay(BaseModel):
+class BulkReplay(BaseModel, extra="forbid"):
     """A set that does not grow: messages that are parked meanwhile are not in it."""
 
     ids: Annotated[list[RowNumber], Field(min_length=1, max_length=work.REPLAY_MAX)]

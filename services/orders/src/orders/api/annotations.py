@@ -38,27 +38,27 @@ SHOWN_MAX: Final = 20
 NOTES, ATTACHMENTS = Cursors("notes", UUID, Counter), Cursors("attachments", UUID, Counter)
 
 
-class NoteBody(BaseModel):
+class NoteBody(BaseModel, extra="forbid"):
     text: NoteText
     audience: Audience = "internal"
     author: Text = ""
     """The name of the person who wrote it; empty: the name of the API key."""
 
 
-class TagsBody(BaseModel):
+class TagsBody(BaseModel, extra="forbid"):
     """Tags are removed first, then added."""
 
     add: Tags = ()
     remove: Tags = ()
 
 
-class AttachmentBody(BaseModel):
+class AttachmentBody(BaseModel, extra="forbid"):
     name: Name
     description: LongText = ""
     url: Url
 
 
-class ReferenceBody(BaseModel):
+class ReferenceBody(BaseModel, extra="forbid"):
     reference: Id | None
     """Null removes it."""
 

@@ -13,6 +13,7 @@ from chassis.declare.app import App, Outcome, Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import CHANGE, etag
 from chassis.http.problems import Problem, answers, respond
+from chassis.http.strict import Strict
 from contracts.base import Code, Command, Text
 from contracts.orders import ChangeEdit, ConfirmEdit, DiscardEdit, EditChanges, Edited, OpenEdit
 from contracts.snapshot import OrderContent
@@ -62,7 +63,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         request: Request,
         who: Annotated[Principal, Depends(may["open_edit"])],
         order_id: UUID,
-        body: Annotated[NewEdit, Body(default_factory=NewEdit)],
+        body: Annotated[NewEdit, Strict(), Body(default_factory=NewEdit)],
     ) -> Response:
         """Open an edit of a placed order. Until it is confirmed or discarded, the order is asked nothing further."""
         message = OpenEdit(**addressed(app, request, who, order_id), changes=changes_of(body), reason=body.reason)
@@ -78,7 +79,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         who: Annotated[Principal, Depends(may["change_edit"])],
         order_id: UUID,
         edit_id: UUID,
-        body: EditChanges,
+        body: Annotated[EditChanges, Strict()],
     ) -> Response:
         """Replace the changes of an edit that is not confirmed."""
         message = ChangeEdit(**addressed(app, request, who, order_id), edit_id=edit_id, changes=body)

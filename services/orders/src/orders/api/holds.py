@@ -16,7 +16,7 @@ from orders.domain.decisions.actions import ACTIONS
 from orders.responses.order import HoldPlaced, OrderShown
 
 
-class HoldBody(BaseModel):
+class HoldBody(BaseModel, extra="forbid"):
     reason: Code
     note: Text = ""
     until: Timestamp | None = None

@@ -12,6 +12,7 @@ from chassis.http.bodies import as_json
 from chassis.http.commands import CONDITIONAL, etag, precondition
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Invalid, Problem, answers, invalid, respond
+from chassis.http.strict import Strict
 from contracts.base import Code, Country
 from contracts.limits import MINOR_MAX
 from contracts.money import Currency
@@ -26,10 +27,10 @@ MARKETS = Cursors("markets", Code)
 SHOWN = [column for column in markets.c if column.name != "store_id"]
 
 
-class MarketBody(BaseModel):
+class MarketBody(BaseModel, extra="forbid"):
     channel: Code | None = None
     account: Code | None = None
-    terms: MarketTerms
+    terms: Annotated[MarketTerms, Strict()]
 
     @model_validator(mode="after")
     def _names_one_account_or_none(self) -> "MarketBody":

@@ -9,6 +9,7 @@ from pydantic import BaseModel, model_validator
 from chassis.declare.app import App, Outcome, Principal
 from chassis.http.commands import CHANGE, COMMAND
 from chassis.http.problems import Problem, answers
+from chassis.http.strict import Strict
 from contracts.base import Code, Text
 from contracts.ids import order_id
 from contracts.orders import Cancel, GiveUp, Place, RequestedCause, Resolution, Resolve
@@ -79,7 +80,9 @@ def add_routes(router: APIRouter, app: App) -> None:
         dependencies=COMMAND,
         openapi_extra=answers("order_exists", "payment_token_refused"),
     )
-    async def create(request: Request, who: Annotated[Principal, Depends(edit)], body: NewOrder) -> Response:
+    async def create(
+        request: Request, who: Annotated[Principal, Depends(edit)], body: Annotated[NewOrder, Strict()]
+    ) -> Response:
         """Take an order and start placing it. The same external id with the same content is the same order."""
         if body.payment_token == TOKEN_REFUSED:
             about = PROBLEMS["payment_token_refused"]

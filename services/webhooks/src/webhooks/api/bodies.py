@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chassis.http.strict import Strict
 from contracts.base import Flag, Text, Timestamp
 from contracts.deciding import Refusal
 from webhooks import certificates
@@ -91,8 +92,8 @@ class EndpointGiven(Given):
     """`thin`: without `data`; `dataref` is the address of the event."""
     personal: Flag = False
     """Whether personal values are delivered. The API key needs `personal.view`."""
-    batch: domain.Batch = domain.Batch()
-    rate: domain.Rate | None = None
+    batch: Annotated[domain.Batch, Strict()] = domain.Batch()
+    rate: Annotated[domain.Rate, Strict()] | None = None
     in_flight: Annotated[int, Field(strict=True, ge=1, le=16)] = 8
     """Requests at the same time."""
     auth: AuthGiven = NoAuthGiven(kind="none")
