@@ -30,6 +30,25 @@ def test_what_will_be_available_on_each_of_the_next_days_is_no_balance_of_the_st
     assert (found.opening_minor, found.closing_minor) == (100_000, 100_000)
 
 
+def test_documents_in_an_envelope_are_all_read() -> None:
+    """As a bank's portal or a SOAP interface answers with them."""
+    first, second = (camt("", closing="1000.00").partition(b"?>")[2] for _ in range(2))
+    second = second.replace(b"<Id>2026-11-28</Id>", b"<Id>2026-11-29</Id>").replace(b"053.001.08", b"053.001.02")
+    head = b'<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header><Stmt><Id>no</Id></Stmt></e:Header><e:Body><reply>'
+    found = camt053.read(
+        head + b"<file>" + first + b"</file><file>" + second + b"</file></reply></e:Body></e:Envelope>"
+    )
+    assert [(one.statement_id, one.closing_minor) for one in found] == [
+        ("2026-11-28", 100_000),
+        ("2026-11-29", 100_000),
+    ]
+    [alone] = camt053.read(camt(entry("5.00", "CRDT", PAYER), closing="1005.00"))
+    [wrapped] = camt053.read(
+        b"<a><b>" + camt(entry("5.00", "CRDT", PAYER), closing="1005.00").partition(b"?>")[2] + b"</b></a>"
+    )
+    assert wrapped == alone
+
+
 @pytest.mark.parametrize(
     ("details", "names"),
     [

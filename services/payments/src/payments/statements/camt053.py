@@ -3,6 +3,7 @@
 Source: the message definition report, camt.053.001.02 to .13. An entry's `Amt` has no sign, `CdtDbtInd` gives the direction, also of
 a reversal: that of a credit is a debit, and pays nothing that an order waits for. One entry may contain several payments
 (`TxDtls`), each of which is a row if their amounts sum to the entry's.
+The `Document` may be at any depth, since some banks wrap it in an envelope of their own, and a file may have several of them.
 A document type declaration is refused, so no entity is ever expanded. The document is read entry by entry, never as one tree.
 """
 
@@ -25,8 +26,8 @@ from payments.domain.statements import (
 )
 from payments.statements.amounts import currency_of, day_of, minor_of
 
-_DEPTH: Final = 3
-"""The elements around a part of a statement: Document, BkToCstmrStmt, Stmt."""
+_AROUND: Final = ["Document", "BkToCstmrStmt", "Stmt"]
+"""The elements around a part of a statement."""
 _DEPTH_MAX: Final = 40
 """Levels of elements; the message definition has fewer than 20."""
 _OPENING: Final = ("OPBD", "PRCD")
@@ -70,6 +71,8 @@ class _Target:
     def __init__(self) -> None:
         self.statements: list[_Collected] = []
         self._path: list[str] = []
+        self._inside = 0
+        """Depth of the statement that is being read; 0: outside of any."""
         self._part: TreeBuilder | None = None
 
     def doctype(self, name: str, public_id: str | None, system_id: str | None) -> None:
@@ -80,9 +83,10 @@ class _Target:
         self._path.append(name)
         if len(self._path) > _DEPTH_MAX:
             raise StatementUnreadable(f"elements are nested more than {_DEPTH_MAX} levels")
-        if self._path == ["Document", "BkToCstmrStmt", "Stmt"]:
+        if not self._inside and self._path[-len(_AROUND) :] == _AROUND:
+            self._inside = len(self._path)
             self.statements.append(_Collected())
-        elif len(self._path) == _DEPTH + 1 and self._path[_DEPTH - 1] == "Stmt":
+        elif self._inside and len(self._path) == self._inside + 1:
             self._part = TreeBuilder()
         if self._part is not None:
             self._part.start(name, attributes)
@@ -94,9 +98,11 @@ class _Target:
     def end(self, tag: str) -> None:
         name = self._path.pop()
         if self._part is None:
+            if len(self._path) < self._inside:
+                self._inside = 0
             return
         self._part.end(name)
-        if len(self._path) == _DEPTH:
+        if len(self._path) == self._inside:
             part, self._part = self._part.close(), None
             _take(self.statements[-1], part)
 
