@@ -30,12 +30,15 @@ from contracts.payments import (
     MoneyLine,
     OpenSession,
     Refund,
+    ReplacingLine,
+    Reverse,
+    ReversedLine,
     Void,
 )
 from gatewayservers import dintero, plain, stripe
 from gatewayservers.faults import Faults, Times
 from gatewayservers.serving import listening
-from payments.domain import answers, commands, compaction, disputes, elsewhere, forcing, sessions, waking
+from payments.domain import answers, commands, compaction, disputes, elsewhere, forcing, reversing, sessions, waking
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import Ledger
@@ -63,6 +66,7 @@ DECIDE: dict[type, Callable[..., Any]] = {
     Capture: commands.capture,
     Void: commands.void,
     Refund: commands.refund,
+    Reverse: reversing.reverse,
     Force: forcing.force,
     Reported: answers.reported,
     Wake: waking.wake,
@@ -250,10 +254,19 @@ class Paying:
         lines = self.lines(amount) if amount else ()
         return await self.ask(Void(**self._to(), authorization_id=authorization_id, lines=lines))
 
-    async def refund(self, amount: int, capture_id: UUID | None = None) -> Event:
+    async def refund(self, amount: int, capture_id: UUID | None = None, line_id: str = "1") -> Event:
         capture_id = capture_id or next(iter(self.ledger.captures))
+        lines = self.lines(amount, line_id)
+        return await self.ask(Refund(**self._to(), capture_id=capture_id, currency=self.currency, lines=lines))
+
+    async def replace(self, amount: int, cheaper: int) -> Event:
+        """The line 1, of `amount`, is reversed, and the line 2 of `cheaper` replaces it; the rest is refunded as line 3."""
+        reversed_line = ReversedLine(line_id="-1", reverses="1", quantity=1, amount_minor=amount)
+        replacing = ReplacingLine(line_id="2", quantity=1, amount_minor=cheaper)
         return await self.ask(
-            Refund(**self._to(), capture_id=capture_id, currency=self.currency, lines=self.lines(amount))
+            Reverse(
+                **self._to(), currency=self.currency, reversals=(reversed_line,), lines=(replacing,), refund_line_id="3"
+            )
         )
 
     def calling(self, kind: Literal["capture", "void"], amount: int) -> GatewayCall:
@@ -263,8 +276,8 @@ class Paying:
         update = {"kind": kind, "amount_minor": amount, "refers_to": authorization_id, "gateway_reference": None}
         return self.ledger.call(self.order_id, STORE, uuid4(), authorized.model_copy(update=update))
 
-    def lines(self, amount: int) -> tuple[MoneyLine, ...]:
-        return (MoneyLine(line_id="1", quantity=1, amount_minor=amount),)
+    def lines(self, amount: int, line_id: str = "1") -> tuple[MoneyLine, ...]:
+        return (MoneyLine(line_id=line_id, quantity=1, amount_minor=amount),)
 
     def _to(self, operation_id: UUID | None = None) -> dict[str, Any]:
         return {

@@ -46,6 +46,17 @@ async def test_a_capture_that_is_asked_for_with_its_authorization_is_made_once(
     assert await shape.moved(order.order_id) == [("authorize", 10_00), ("capture", 10_00), ("refund", 4_00)]
 
 
+async def test_lines_that_were_added_after_the_payment_are_refunded(shape: Shape) -> None:
+    """A reversal adds the line of what is paid back, and the replacing line: the gateway has neither."""
+    order = Paying(shape)
+    await order.authorize(10_00)
+    await order.capture(10_00)
+    is_event(await order.replace(10_00, cheaper=6_00), Refunded, amount_minor=4_00)
+    is_event(await order.refund(6_00, line_id="2"), Refunded, amount_minor=6_00)
+    moved = [one for one in await shape.moved(order.order_id) if one[0] == "refund"]
+    assert moved == [("refund", 4_00), ("refund", 6_00)]
+
+
 async def test_it_is_captured_and_refunded_in_parts_and_the_rest_is_voided(shape: Shape) -> None:
     order = Paying(shape)
     await order.authorize(10_00)
