@@ -241,6 +241,7 @@ async def test_what_a_storefront_may_not_ask_for(world: World) -> None:
         ({"cancel_url": "https://shop.example:8443/"}, 422, "return_url_invalid"),
         ({"cancel_url": "http://shop.example/"}, 422, "request_invalid"),
         ({"expires_in_seconds": 5}, 422, "request_invalid"),
+        ({"amount_minor": 0}, 422, "request_invalid"),
         ({"gateway": "dintero"}, 404, "gateway_unknown"),
         ({"gateway": "stripe", "account": "other"}, 404, "gateway_unknown"),
         ({"gateway": "manual"}, 404, "gateway_unknown"),

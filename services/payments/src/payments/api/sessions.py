@@ -38,8 +38,8 @@ class SessionBody(BaseModel):
     order_id: UUID
     """The order may be placed later: its id follows from its origin (docs/order-ids.md)."""
     origin: Origin = None
-    amount_minor: MinorUnsigned
-    """What the order authorizes, in minor units of `currency`."""
+    amount_minor: Annotated[MinorUnsigned, Field(ge=1)]
+    """What the order authorizes, in minor units of `currency`. An order of nothing needs no payment, so 0 is refused."""
     currency: Currency
     return_url: ReturnUrl
     """Where the buyer is sent after the payment: https (http on loopback), an origin of the store's storefronts."""
