@@ -1,4 +1,5 @@
-"""`python -m payments import-statement`: reads a report of any size from a file. A request has at most 1 MiB."""
+"""`python -m payments import-statement`: reads a report of any size from a file, a request has at most 1 MiB. And the gateways that
+reports may be about."""
 
 from __future__ import annotations
 
@@ -13,10 +14,28 @@ from asyncpg import Connection
 from chassis.declare.app import App
 from chassis.process.cli import ServiceCommand
 from contracts.base import is_code
+from contracts.payments import MARKETPLACE
 from payments import settlements
 from payments.domain.statements import StatementUnbalanced
+from payments.gateways.registry import gateways_of
 from payments.settlements import Imported, Source
 from payments.statements import formats, mapped
+
+HAS_OPERATIONS: Final = "select exists (select from operations where store_id = $1 and gateway = $2) as found"
+
+
+async def why_no_report(app: App, store_id: str, gateway: str) -> str | None:
+    """Why the store has no reports about a gateway; None if it may have. An import cannot be undone, so a misspelt name is refused.
+
+    Marketplaces are one gateway, and banks are `manual`: both may send a statement before the first order. Any other gateway has an
+    account of the store, or operations that were recorded.
+    """
+    if gateway == MARKETPLACE or await gateways_of(app).account(store_id, gateway, None) is not None:
+        return None
+    [row] = await app.fetch(HAS_OPERATIONS, store_id, gateway)
+    if row["found"]:
+        return None
+    return f"store {store_id} has neither an account at {gateway!r} nor operations of it; `manual` is a bank, `{MARKETPLACE}` a marketplace"
 
 
 def _options(parser: ArgumentParser) -> None:
@@ -35,6 +54,8 @@ def _options(parser: ArgumentParser) -> None:
 async def _import(app: App, arguments: Namespace) -> Sequence[str]:
     if not is_code(arguments.store):
         raise ValueError("a store has 1 to 64 characters of A-Z a-z 0-9 . _ : -")
+    if (why := await why_no_report(app, arguments.store, arguments.gateway)) is not None:
+        raise ValueError(f"gateway_unknown: {why}")
     body = arguments.file.read_bytes()
     mapping = mapped.parse_mapping(arguments.mapping.read_bytes()) if arguments.mapping else None
     try:

@@ -16,7 +16,7 @@ from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers
 from contracts.base import Flag, Id, Minor, Text, Timestamp
 from contracts.payments import GatewayName
-from payments import explaining, settlements
+from payments import explaining, importing, settlements
 from payments.domain.settling import Resolution
 from payments.domain.statements import StatementUnbalanced, StatementUnreadable
 from payments.explaining import Explained, Unresolvable
@@ -45,7 +45,7 @@ class Report(BaseModel):
 
     format: Format
     gateway: GatewayName
-    """The gateway of the operations that the report is about; `manual` for the statement of a bank."""
+    """The gateway of the operations that the report is about; `manual` for the statement of a bank, `marketplace` for the payout of one."""
     content: Annotated[str, Field(min_length=1)]
     mapping: Mapping | None = None
     """For the format `csv`."""
@@ -149,10 +149,14 @@ def add_routes(router: APIRouter, app: App) -> None:
     Reconciler = Annotated[Principal, Depends(app.principal("payments.reconcile"))]
 
     @router.post(
-        "/settlements", response_model=Imports, openapi_extra=answers("statement_unreadable", "statement_unbalanced")
+        "/settlements",
+        response_model=Imports,
+        openapi_extra=answers("gateway_unknown", "statement_unreadable", "statement_unbalanced"),
     )
     async def import_report(report: Report, who: Reconciler) -> Any:
         """Imports the statements of a report, all or none. A statement that was imported before books nothing."""
+        if (why := await importing.why_no_report(app, who.store_id, report.gateway)) is not None:
+            raise Problem(404, "gateway_unknown", "The gateway is not set up", why)
         content = report.content.encode()
         mapping = report.mapping.model_copy(update={"encoding": "utf-8"}) if report.mapping else None
         try:
