@@ -118,6 +118,15 @@ def test_amounts_without_a_sign_have_the_direction_of_a_column() -> None:
     assert [one.problem for one in found.unreadable] == ["column Af Bij: 'af' is neither incoming nor outgoing"]
 
 
+@pytest.mark.parametrize(("gateway", "kinds"), [("manual", ["transfer", "transfer"]), ("shop", ["capture", "refund"])])
+def test_what_is_imported_for_bank_transfers_is_a_banks_without_a_word_of_the_mapping(
+    gateway: str, kinds: list[str]
+) -> None:
+    body = b"day,amount\n2026-11-28,12.50\n2026-11-28,-2.50\n"
+    [found] = mapped.read(body, Mapping(on="day", gross="amount", fixed_currency="EUR").of(gateway), "s")
+    assert [row.kind for row in found.rows] == kinds
+
+
 def test_a_direction_states_the_words_of_both_ways() -> None:
     with pytest.raises(ValidationError, match="`direction` needs the words"):
         Mapping.model_validate(WAYS | {"outgoing": []})

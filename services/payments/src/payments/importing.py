@@ -57,7 +57,7 @@ async def _import(app: App, arguments: Namespace) -> Sequence[str]:
     if (why := await why_no_report(app, arguments.store, arguments.gateway)) is not None:
         raise ValueError(f"gateway_unknown: {why}")
     body = arguments.file.read_bytes()
-    mapping = mapped.parse_mapping(arguments.mapping.read_bytes()) if arguments.mapping else None
+    mapping = mapped.parse_mapping(arguments.mapping.read_bytes()).of(arguments.gateway) if arguments.mapping else None
     try:
         found = formats.read(
             arguments.format, body, mapping, arguments.statement_id, arguments.account, arguments.payout_minor

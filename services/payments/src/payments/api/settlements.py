@@ -158,7 +158,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         if (why := await importing.why_no_report(app, who.store_id, report.gateway)) is not None:
             raise Problem(404, "gateway_unknown", "The gateway is not set up", why)
         content = report.content.encode()
-        mapping = report.mapping.model_copy(update={"encoding": "utf-8"}) if report.mapping else None
+        mapping = report.mapping.of(report.gateway).model_copy(update={"encoding": "utf-8"}) if report.mapping else None
         try:
             found = await asyncio.to_thread(
                 formats.read, report.format, content, mapping, report.statement_id or "", report.account or "", report.payout_minor,

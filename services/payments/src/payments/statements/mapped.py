@@ -61,16 +61,22 @@ class Mapping(Frozen, extra="forbid"):
     fixed_currency: Currency | None = None
     """For files without a column of it."""
     references: ColumnNames = ()
+    """What a row is matched by: our operation ids, the gateway's references, texts that have the reference of an order as a word."""
     row_id: ColumnName | None = None
+    """The report's own name of the row."""
     on: ColumnName
+    """The day on which the row was booked."""
 
     gross: ColumnName | None = None
+    """What was moved, before the fee: what arrives is positive."""
     gross_less: ColumnNames = ()
     """Columns that are taken from `gross`: a refund or chargeback that has its own, positive."""
     fee: ColumnName | None = None
+    """What was retained of it: a cost is positive."""
     fee_is_negative: bool = False
     """The report writes a cost with a minus."""
     net: ColumnName | None = None
+    """The gross less the fee. A report may have only one of `gross` and `net`."""
     direction: ColumnName | None = None
     """Which way the amounts of a row go, which have no sign then: its value is one of `incoming` or `outgoing`."""
     incoming: Words = ()
@@ -82,7 +88,7 @@ class Mapping(Frozen, extra="forbid"):
     payout_kinds: Words = ()
     """Values of `kind` whose rows are the payout itself, with the sign of what leaves the balance."""
     bank: bool = False
-    """Rows are transfers of a bank: nothing is captured or refunded by them."""
+    """Rows are transfers of a bank: nothing is captured or refunded by them. True for a report of the gateway `manual`."""
     balance: ColumnName | None = None
     """The balance after each row: the opening and the closing balance come from it."""
     newest_first: bool = False
@@ -93,6 +99,10 @@ class Mapping(Frozen, extra="forbid"):
     exchange_rate: ColumnName | None = None
     optional: ColumnNames = ()
     """Names of these that a file may lack: what they would have is empty."""
+
+    def of(self, gateway: str) -> Mapping:
+        """Returns the mapping for a report of this gateway: what is imported for `manual` is a bank's."""
+        return self.model_copy(update={"bank": True}) if gateway == "manual" else self
 
     @model_validator(mode="after")
     def has_amount_and_currency(self) -> Mapping:
