@@ -279,6 +279,22 @@ class TestOnARealPostgres:
         assert Parsed(opened).form("Explain it").fields["operation_id"] == one["operation_id"], "what it differs from"
         assert f'href="/orders/{order}">A-7<' in opened
 
+    async def test_a_row_of_a_bank_offers_what_waits_for_a_transfer(
+        self, owner: Owner, browser: Browser, order: UUID
+    ) -> None:
+        waiting = [operation(kind=kind, state="pending", gateway="manual") for kind in ("authorize", "void", "refund")]
+        others = [
+            operation(kind="authorize", state="pending", gateway="stripe"),
+            operation(kind="capture", state="pending", gateway="manual"),
+            operation(kind="authorize", state="succeeded", gateway="manual"),
+        ]
+        owner.answers["GET", "/v1/settlement-rows"] = page(row(place=2, order_id=order))
+        owner.answers["GET", f"/v1/payments/{order}"] = (200, ledger(order, *waiting, *others))
+        await browser.sign_in("finance")
+        opened = (await browser.get(f"/payments/rows?row={SETTLEMENT}/2")).text
+        assert all(one["operation_id"] in opened for one in waiting)
+        assert not any(one["operation_id"] in opened for one in others)
+
     async def test_a_difference_is_applied_or_left_as_the_version_that_was_read(
         self, app: App, owner: Owner, browser: Browser, order: UUID
     ) -> None:
