@@ -12,10 +12,11 @@ import pytest
 import stripe_mock
 from hypothesis import given
 from hypothesis import strategies as st
+from payments_conformance import is_event
 from payments_gateways import Paying, shaped
 
 from contracts.money import EXPONENTS
-from contracts.payments import Declined, Voided
+from contracts.payments import Authorized, Captured, Declined, Failed, Refunded, Voided
 from gatewayservers.stripe import signature
 from payments.domain.gateway import GatewayCall
 from payments.gateways.http import Answer
@@ -43,12 +44,40 @@ def test_an_amount_that_can_be_charged_comes_back_as_it_was(currency: str, amoun
         assert sent % 10 == 0 or currency not in THREE_DECIMAL
 
 
+def assert_not_chargeable(event: object, beside: str) -> None:
+    assert isinstance(event, Failed) and event.code == "amount_not_chargeable" and beside in event.reason, event
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "beside"),
+    [("KWD", 3_333, "3330 or 3340"), ("KWD", 3, "ask for 10"), ("MGA", 250, "200 or 300")],
+)
+def test_an_amount_that_stripe_cannot_express_is_refused_with_those_beside_it(
+    currency: str, amount: int, beside: str
+) -> None:
+    with pytest.raises(NotChargeable, match=beside):
+        to_stripe(amount, currency)
+
+
 async def test_an_amount_that_stripe_cannot_express_is_refused_before_anything_is_sent() -> None:
     async with shaped("stripe") as shape:
         order = Paying(shape, "KWD")
         declined = await order.authorize(5_124)
         assert isinstance(declined, Declined) and declined.code == "amount_not_chargeable"
         assert shape.server.books.intents == {}
+        is_event(await order.authorize(10_000), Authorized, amount_minor=10_000)
+        for ask in (order.capture, order.void):
+            assert_not_chargeable(await ask(3_333), "3330 or 3340")
+        is_event(await order.capture(10_000), Captured, amount_minor=10_000)
+        assert_not_chargeable(await order.refund(3_333), "3330 or 3340")  # of one of three pieces
+        is_event(await order.refund(3_330), Refunded, amount_minor=3_330)
+        is_event(await order.refund(6_670), Refunded, amount_minor=6_670)
+        assert await shape.moved(order.order_id) == [
+            ("authorize", 10_000),
+            ("capture", 10_000),
+            ("refund", 3_330),
+            ("refund", 6_670),
+        ]
 
 
 # ------------------------------------------------------------------------------------------------------------ signatures

@@ -213,6 +213,7 @@ FailureCode = Literal[
     "line_unknown",
     "authorization_exceeded",
     "authorization_expired",
+    "amount_not_chargeable",
     "capture_exceeded",
     "gateway_unknown",
     "credentials_missing",

@@ -29,6 +29,8 @@ from payments.domain.operation import Operation
 from payments.domain.prepayment_folds import part_id
 
 EXPIRED: Final = "authorization_expired"
+NOT_CHARGEABLE: Final = "amount_not_chargeable"
+"""The gateway has no such amounts, and was not asked."""
 """The gateway's word for a capture of what its issuer no longer holds."""
 
 
@@ -128,6 +130,8 @@ def _answer(
         return facts.failed(ledger, call.operation_id, operation, context, missing, outcome.reason, later=True)
     if outcome.code == EXPIRED and operation.kind == "capture":
         return facts.failed(ledger, call.operation_id, operation, context, EXPIRED, outcome.reason)
+    if outcome.code == NOT_CHARGEABLE:
+        return facts.failed(ledger, call.operation_id, operation, context, NOT_CHARGEABLE, outcome.reason)
     reason = ": ".join(filter(None, (outcome.code, outcome.reason)))[:500]
     return facts.failed(ledger, call.operation_id, operation, context, "gateway_refused", reason, later=outcome.later)
 

@@ -27,13 +27,13 @@ def to_stripe(amount_minor: int, currency: Currency) -> int:
     (1999, 500, 500, 5120, 5)
     """
     if currency in THREE_DECIMAL and amount_minor % 10:
-        raise NotChargeable(f"the last digit of an amount in {currency} must be 0")
+        raise NotChargeable(_fitting(amount_minor, currency, 10))
     shift = _exponent(currency) - EXPONENTS[currency]
     if shift >= 0:
         return amount_minor * _power(shift)
     whole, rest = divmod(amount_minor, _power(-shift))
     if rest:
-        raise NotChargeable(f"an amount in {currency} must be a multiple of {_power(-shift)} minor units")
+        raise NotChargeable(_fitting(amount_minor, currency, _power(-shift)))
     return whole
 
 
@@ -48,6 +48,13 @@ def from_stripe(amount: int, currency: Currency) -> int | None:
         return amount * _power(-shift)
     whole, rest = divmod(amount, _power(shift))
     return None if rest else whole
+
+
+def _fitting(amount_minor: int, currency: Currency, unit: int) -> str:
+    """Why an amount is no multiple of what Stripe can move, with those beside it: a person chooses one of them."""
+    lower = amount_minor - amount_minor % unit
+    beside = f"{lower} or {lower + unit}" if lower else f"{unit}"
+    return f"Stripe moves multiples of {unit} minor units in {currency}, not {amount_minor}: ask for {beside}"
 
 
 def _exponent(currency: Currency) -> int:
