@@ -75,10 +75,13 @@ async def test_money_beyond_what_is_there_is_refused_with_409_and_a_repetition_c
     await client.paid(number, "captures", "C2", 19900)
     failed = await client.paid(number, "refunds", "R0", 100, success=False)
     assert failed["success"] is False
+    status, problem = await client.pay(number, "refunds", "R3", 20000)
+    assert (status, problem["type"]) == (409, "/problems/refund_divided")
     await client.paid(number, "refunds", "R1", 19900)
     await client.paid(number, "refunds", "R2", 100)
     status, problem = await client.pay(number, "refunds", "R3", 19900)
-    assert (status, problem["type"]) == (409, "/problems/refund_divided")
+    assert (status, problem["error"]["code"]) == (409, "exceeds_refundable"), "no division of the refund would help"
+    assert (problem["line"], problem["allowed_minor"]) == ("1", 19800)
     found = await client.done("GET", f"/orders/{number}")
     await _unnamed_payments_are_recognised_by_their_key(client)
     assert [one["amount"] for one in found["refunds"] if one["success"]] == [19900, 100]

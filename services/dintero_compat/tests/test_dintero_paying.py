@@ -138,3 +138,15 @@ def test_a_refund_draws_on_the_oldest_capture_that_has_all_its_amounts_left() ->
     assert capture(11) == UUID(second)
     assert capture(10, other) == UUID(second)
     assert capture(61) is None
+
+
+@pytest.mark.parametrize(
+    ("amounts", "beyond"),
+    [({"1": 70}, None), ({"1": 71}, ("1", 71, 70)), ({"1": 1, "2": 6}, ("2", 6, 5)), ({"3": 1}, ("3", 1, 0))],
+)
+def test_a_refund_states_at_most_what_all_captures_of_a_line_have_left(
+    amounts: dict[str, int], beyond: tuple[str, int, int] | None
+) -> None:
+    ledger = {"lines": [{"line_id": "1", "refundable_minor": 70}, {"line_id": "2", "refundable_minor": 5}]}
+    lines = [{"line_id": line_id, "amount_minor": amount} for line_id, amount in amounts.items()]
+    assert paying.exceeded(lines, ledger) == beyond

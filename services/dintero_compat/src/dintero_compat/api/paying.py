@@ -218,6 +218,12 @@ def _capture(wanted: Mapping[str, Any], money: Money, authorization: str | None)
         return None
     items = paying.items_of(money.ledger, money.entries)
     found = paying.capture_for(wanted["lines"], money.ledger, items, authorization)
+    if found is None and (beyond := paying.exceeded(wanted["lines"], money.ledger)) is not None:
+        line, stated, left = beyond
+        detail = f"{stated} of line {line} are stated, {left} are left"
+        raise refused(
+            "request_refused", detail, cause="exceeds_refundable", owner="payments", line=line, allowed_minor=left
+        )
     if found is None:
         raise refused("refund_divided", "no capture has all these amounts left")
     return str(found)

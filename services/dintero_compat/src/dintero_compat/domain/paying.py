@@ -162,6 +162,15 @@ def capture_for(
     return None
 
 
+def exceeded(lines: Sequence[Mapping[str, Any]], ledger: Mapping[str, Any]) -> tuple[str, int, int] | None:
+    """Returns the first line that has less left, over all captures, than a refund states: its id, what is stated, what is left."""
+    left = {line["line_id"]: line["refundable_minor"] for line in ledger["lines"]}
+    for line in lines:
+        if line["amount_minor"] > left.get(line["line_id"], 0):
+            return line["line_id"], line["amount_minor"], left.get(line["line_id"], 0)
+    return None
+
+
 def several_captures(ledger: Mapping[str, Any]) -> bool:
     """Returns whether a refund or a reversal has to name its capture."""
     captures = [one for one in ledger["operations"] if one["kind"] == "capture" and one["state"] == "succeeded"]
