@@ -59,6 +59,17 @@ def test_what_is_captured_after_the_cancel_is_refunded_and_no_person_is_asked(pl
     assert play.status == "cancelled/refunded/unfulfilled" and waiting(play.order) == "" and play.wakes_in is None
 
 
+def test_what_is_authorized_after_the_order_was_undone_is_voided(play: Play) -> None:
+    play.in_the_warehouse(gateway="recorded", capture="manual")
+    late = play.last(Authorize).model_copy(update={"operation_id": uid("late")})
+    play.cancels().shipments_cancelled().voided()
+    assert play.status == "cancelled/voided/unfulfilled"
+    play.authorized(late).then(PaymentChanged, asks=[Void])
+    assert play.last(Void).authorization_id == uid("late") and waiting(play.order) == "answer"
+    play.voided().then(PaymentChanged)
+    assert play.status == "cancelled/voided/unfulfilled" and waiting(play.order) == "" and play.wakes_in is None
+
+
 def test_a_final_refusal_waits_for_a_person_who_has_it_asked_again(play: Play) -> None:
     captured_late(play).failed(Refund).then(ExceptionRaised)
     assert "1000 minor units were captured after the cancel" in play.order.exceptions["captured_after_cancel"].detail

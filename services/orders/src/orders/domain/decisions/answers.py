@@ -139,6 +139,8 @@ def _settle(story: Story, event: payments.Authorized | payments.Captured) -> Dec
         settling.begin_captured(story)
     elif fact is not None:
         repay.find_late(story)
+    else:
+        repay.find_held(story, event.authorization_id)
     return _closed(story, event)
 
 

@@ -103,6 +103,13 @@ def find_late(story: Story) -> None:
         _state(story, LATE)
 
 
+def find_held(story: Story, authorization_id: UUID) -> None:
+    """What was authorized elsewhere after the order's undo has ended is voided: no other process does it."""
+    fact = story.facts.authorizations.get(str(authorization_id))
+    if undo.has_ended(story) and fact is not None and fact.left_minor:
+        _begin(story, RepayData(authorization_id=authorization_id))
+
+
 def void_refused(story: Story, event: payments.Failed) -> None:
     """A void that no process has asked for: payments asks for one by itself when a buyer has paid after the time for it was over,
     `rebill` when a difference is authorized anew."""
