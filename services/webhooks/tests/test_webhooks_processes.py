@@ -25,7 +25,7 @@ from webhooks_delivery import (
 from webhooks_feed import Publisher, noted
 
 from chassis.process.app import App
-from tests.waiting import patience
+from tests.waiting import patience, until
 from webhooks.delivery import dispatcher as dispatcher_module
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
@@ -124,6 +124,26 @@ async def test_a_process_that_was_stopped_writes_and_sends_nothing_any_more(app:
             await receiver.until(lambda: len(receiver.got) == 3)
             await settled(app, made.id)
     assert len({got.id for got in receiver.got}) == 2
+
+
+async def test_a_process_whose_lease_was_over_for_a_while_goes_on_if_no_other_process_has_taken_it(
+    app: App, publisher: Publisher
+) -> None:
+    """As all processes are stopped for longer than the lease: the first that is renewed is the same one, in the same term."""
+    receiver = Receiver()
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        async with dispatching(app) as [stopped]:
+            await until(lambda: made.id in stopped._lines, "the endpoint in memory")
+            renew, stopped._shards.renew = stopped._shards.renew, none  # type: ignore[method-assign]
+            await app.fetch("update shards set until = clock_timestamp()")
+            await publisher.publish(noted(STORE))
+            await receiver.until(lambda: len(receiver.got) == 1)  # by its own clock it still holds the lease
+            await until(lambda: not stopped._lines, "a flush that finds the lease over")
+            stopped._shards.renew = renew  # type: ignore[method-assign]
+            await receiver.until(lambda: len(receiver.got) == 2)
+            await settled(app, made.id)
+    assert len({got.id for got in receiver.got}) == 1, "it was not written, so it is repeated under its id"
 
 
 class Series:

@@ -77,7 +77,7 @@ class Dispatcher:
         self._followed: dict[UUID, int] = {}
         """Endpoint -> revision, of the recent changes that were followed: a poll finds each for a while."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writing = Writing(app, self._shards, self._lines, lost=self._drop, ready=self._turns.add)
+        self._writing = Writing(app, self._shards, self._lines, lost=self._lose, ready=self._turns.add)
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -223,6 +223,12 @@ class Dispatcher:
             del self._lines[line.id]
         self._of_store[line.store_id].discard(line)
         self._writing.leave_out(line)
+
+    def _lose(self, line: Line) -> None:
+        """Nothing was written of it: a person has moved it, or the lease was over. If no other process has taken the shard, it is in
+        the same term again after the next renewal, so its endpoints are to be read again."""
+        self._drop(line)
+        self._loaded.pop(line.place.shard, None)
 
     async def _follow_replays(self) -> None:
         """Begin replays that were requested, and end those that were paused or cancelled."""
