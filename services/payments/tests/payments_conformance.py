@@ -108,6 +108,7 @@ CASES: Final = (
         ("test_where_one_capture_is_allowed_the_first_releases_the_rest_and_a_second_is_refused",),
         "one capture",
     ),
+    Case("refund of lines that a reversal has added", ("test_lines_that_were_added_after_the_payment_are_refunded",)),
     Case("repeat with the same key", ("test_the_same_key_is_the_same_operation_also_at_the_same_time",)),
     Case(
         "repeat after a time limit, a 500 or a lost request",
